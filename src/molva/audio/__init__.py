@@ -1,0 +1,1 @@
+"""bytes -> samples. Streaming; knows no asyncio and no network."""

@@ -1,0 +1,82 @@
+"""What an engine is: blocking calls on arrays. It knows nothing of files, HTTP, threads or jobs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from molva.samples import Samples
+from molva.transcript import Word
+
+Task = Literal["transcribe", "translate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One emitted unit of the vocabulary."""
+
+    id: int
+    text: str
+    """As in the vocabulary, word marker included."""
+    start: float
+    """Seconds from the start of the window."""
+    confidence: float
+    """0..1, the softmax score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What the engine heard in one window; times are seconds from the window's start."""
+
+    text: str
+    tokens: tuple[Token, ...]
+    words: tuple[Word, ...]
+    language: str
+    """ISO 639-1 code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the caller chose for one request."""
+
+    language: str | None = None
+    """ISO 639-1 code; None lets the engine detect it."""
+    task: Task = "transcribe"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """Facts about a loaded engine."""
+
+    model: str
+    """Catalog name, e.g. `gigaam-v3-e2e-rnnt`."""
+    family: Literal["gigaam", "whisper", "fake"]
+    variant: str
+    """The head or size: `e2e_rnnt`, `ctc`, `base`."""
+    languages: tuple[str, ...]
+    """ISO 639-1 codes the model knows."""
+    tasks: tuple[Task, ...]
+    vocabulary_size: int
+    precision: str
+    """Of the encoder's weights: `int8`, `fp32`, `float16`."""
+    device: str
+    """`cpu`, `cuda` or `coreml`."""
+    punctuation: bool
+    """Whether the text comes with punctuation, case and digits."""
+    max_window_s: float = 25.0
+    """Longest window the engine takes, in seconds."""
+    batch_size: int = 1
+    """Windows per call that pay off: 1 on a CPU, where callers run side by side instead."""
+
+
+class Engine(Protocol):
+    """A loaded model. `transcribe` may be called from several threads at once."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def transcribe(self, batch: Sequence[Samples], options: Options) -> list[Hypothesis]:
+        """Recognise each window; the answer has one hypothesis for each, in order.
+
+        Raises InferenceError when the engine fails, UnsupportedTask and OptionError for options it cannot serve.
+        """
+        ...

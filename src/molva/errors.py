@@ -1,0 +1,174 @@
+"""Every error molva raises on purpose.
+
+    MolvaError
+    ├── AudioError                 invalid_audio        the bytes are not audio we can decode
+    │   ├── EmptyAudio             empty_body           there are no bytes at all
+    │   └── AudioTooLong           audio_too_long       longer than the limit of this door
+    ├── OptionError                invalid_option       a value the caller chose is not allowed
+    │   └── UnsupportedTask        unsupported_task     the model cannot do what is asked
+    ├── SettingsError              invalid_settings     configuration that cannot be served
+    ├── ModelError                 model_error
+    │   ├── UnknownModel           unknown_model        not in the catalog
+    │   ├── ModelNotInstalled      model_not_installed  in the catalog, not on this machine
+    │   ├── ModelFilesInvalid      model_files_invalid  files that do not fit each other or are damaged
+    │   ├── DeviceUnavailable      device_unavailable   the asked execution device is not there
+    │   └── DownloadError          download_failed
+    │       ├── HubUnreachable     hub_unreachable      no network, or the hub does not answer
+    │       ├── HashMismatch       hash_mismatch        what arrived is not what was promised
+    │       └── DiskFull           disk_full            no room for the file
+    ├── InferenceError             inference_error      the engine failed on this audio
+    ├── Busy                       timeout              no place became free in time; try again later
+    ├── ShuttingDown               pool_closed          the server is draining
+    └── Cancelled                  cancelled            the caller went away
+
+`code` is stable and part of the API. The message is for people: it says what happened and what to do next, and
+holds no path or internal detail unless the caller named it.
+"""
+
+from typing import ClassVar
+
+
+class MolvaError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+
+class AudioError(MolvaError):
+    """Failed to decode audio. Check the format: WAV, MP3, M4A, OGG, FLAC, WebM, MKV and AMR are supported."""
+
+    code = "invalid_audio"
+
+
+class EmptyAudio(AudioError):
+    """Empty request body"""
+
+    code = "empty_body"
+
+
+class AudioTooLong(AudioError):
+    """The audio is longer than the limit."""
+
+    code = "audio_too_long"
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"The audio is longer than the limit of {limit_s:g} s. Split it into shorter files.")
+        self.limit_s = limit_s
+
+
+class OptionError(MolvaError):
+    """An option has a value that is not allowed."""
+
+    code = "invalid_option"
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
+class UnsupportedTask(OptionError):
+    """The loaded model cannot do this task."""
+
+    code = "unsupported_task"
+
+    def __init__(self, task: str) -> None:
+        super().__init__("task", f"task '{task}' is not supported by the loaded model")
+
+
+class SettingsError(MolvaError):
+    """The configuration cannot be used."""
+
+    code = "invalid_settings"
+
+
+class ModelError(MolvaError):
+    """The model cannot be used."""
+
+    code = "model_error"
+
+
+class UnknownModel(ModelError):
+    """The model is not in the catalog."""
+
+    code = "unknown_model"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Model '{name}' is not in the catalog. `molva models list` shows what is.")
+        self.name = name
+
+
+class ModelNotInstalled(ModelError):
+    """The model is not on this machine."""
+
+    code = "model_not_installed"
+
+
+class ModelFilesInvalid(ModelError):
+    """The model's files are damaged or do not belong together."""
+
+    code = "model_files_invalid"
+
+    def __init__(self, file_name: str, problem: str) -> None:
+        super().__init__(f"Model file '{file_name}': {problem}")
+        self.file_name = file_name
+
+
+class DeviceUnavailable(ModelError):
+    """The asked device is not available."""
+
+    code = "device_unavailable"
+
+
+class DownloadError(ModelError):
+    """The model could not be downloaded."""
+
+    code = "download_failed"
+
+
+class HubUnreachable(DownloadError):
+    """The model hub cannot be reached."""
+
+    code = "hub_unreachable"
+
+
+class HashMismatch(DownloadError):
+    """The downloaded file is not the expected one."""
+
+    code = "hash_mismatch"
+
+
+class DiskFull(DownloadError):
+    """There is no room left on the disk."""
+
+    code = "disk_full"
+
+
+class InferenceError(MolvaError):
+    """Transcription failed."""
+
+    code = "inference_error"
+
+
+class Busy(MolvaError):
+    """Server busy, try again later"""
+
+    code = "timeout"
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__()
+        self.retry_after_s = retry_after_s
+
+
+class ShuttingDown(MolvaError):
+    """Server is shutting down"""
+
+    code = "pool_closed"
+
+
+class Cancelled(MolvaError):
+    """The caller went away."""
+
+    code = "cancelled"

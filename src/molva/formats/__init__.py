@@ -1,0 +1,1 @@
+"""Transcript -> str, one pure function for each format."""

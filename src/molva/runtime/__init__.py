@@ -1,0 +1,1 @@
+"""Loaded models, threads, and the one road from audio to transcript."""

@@ -1,0 +1,1 @@
+"""samples -> spans -> windows -> joined text. No I/O, no clock, no threads."""

@@ -1,0 +1,65 @@
+"""The facts everybody passes around. Times are seconds from the start of the file or stream."""
+
+from dataclasses import dataclass
+
+#: Languages written without spaces between words; their words are joined by nothing.
+UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One recognised word."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+    """0..1, the mean over the word's tokens."""
+    speaker: int | None = None
+    """Zero-based; None where speakers were not asked for or not found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One decoded stretch of speech."""
+
+    start: float
+    end: float
+    text: str
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of the speech that was found went through the engine; equal figures mean nothing was lost."""
+
+    speech_s: float
+    transcribed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The result for one file or stream."""
+
+    segments: tuple[Segment, ...]
+    duration: float
+    """Seconds of audio that were decoded."""
+    language: str
+    """ISO 639-1 code: given, detected, or the model's only one."""
+    coverage: Coverage
+    declared_duration: float | None = None
+    """What the container promised, where it did; more than `duration` means the file was cut short."""
+
+    @property
+    def text(self) -> str:
+        separator = word_separator(self.language)
+        return separator.join(segment.text for segment in self.segments if segment.text)
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        return tuple(word for segment in self.segments for word in segment.words)
+
+
+def word_separator(language: str) -> str:
+    """What stands between two words of `language` in running text."""
+    return "" if language in UNSPACED_LANGUAGES else " "
