@@ -1,0 +1,232 @@
+"""The GigaAM engine: features -> encoder -> CTC or RNN-T -> text, tokens and words."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from molva.engines.base import EngineInfo, Hypothesis, Options, Token
+from molva.engines.gigaam.ctc import Emission, decode_ctc
+from molva.engines.gigaam.features import HOP, SPECS, Features, FeatureSpec, log_mel
+from molva.engines.gigaam.rnnt import Transducer, read_joint, read_predictor
+from molva.engines.gigaam.vocabulary import Vocabulary, group_words, join_text, read_vocabulary
+from molva.engines.onnx import open_session
+from molva.errors import InferenceError, ModelFilesInvalid, OptionError, UnsupportedTask
+from molva.samples import SAMPLE_RATE, Samples
+
+BATCH_SIZE_ON_ACCELERATOR = 16
+
+
+@dataclass(frozen=True)
+class GigaamFiles:
+    """Where the files of one model are. A CTC model is one graph; an RNN-T model has a decoder and a joint too."""
+
+    encoder: Path
+    vocabulary: Path
+    config: Path | None = None
+    decoder: Path | None = None
+    joint: Path | None = None
+
+
+@dataclass(frozen=True)
+class GigaamConfig:
+    """What the published `config.json` says; without one, the file names tell the generation."""
+
+    version: str
+    subsampling_factor: int = 4
+    max_tokens_per_step: int = 10
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Length of one encoder frame."""
+        return HOP * self.subsampling_factor / SAMPLE_RATE
+
+
+class GigaamEngine:
+    """A loaded model. Thread-safe: the session is re-entrant and everything else is read only."""
+
+    def __init__(
+        self,
+        info: EngineInfo,
+        config: GigaamConfig,
+        session: onnxruntime.InferenceSession,
+        vocabulary: Vocabulary,
+        transducer: Transducer | None,
+    ) -> None:
+        self.info = info
+        self._config = config
+        self._spec: FeatureSpec = SPECS["v2" if config.version == "v2" else "v3"]
+        self._session = session
+        self._features_name, self._lengths_name = (value.name for value in session.get_inputs())
+        self._vocabulary = vocabulary
+        self._transducer = transducer
+
+    def transcribe(self, batch: Sequence[Samples], options: Options) -> list[Hypothesis]:
+        """See `Engine.transcribe`."""
+        if options.task not in self.info.tasks:
+            raise UnsupportedTask(options.task)
+        if options.language is not None and options.language not in self.info.languages:
+            known = ", ".join(self.info.languages)
+            raise OptionError(
+                "language", f"{self.info.model} does not know language '{options.language}', only {known}."
+            )
+        features = [log_mel(window, self._spec) for window in batch]
+        hypotheses: dict[int, Hypothesis] = {}
+        for indices in self._batches(features):
+            for index, frames in zip(indices, self._encode([features[i] for i in indices]), strict=True):
+                hypotheses[index] = self._hypothesis(self._emissions(frames), options)
+        return [hypotheses[i] for i in range(len(batch))]
+
+    def _batches(self, features: Sequence[Features]) -> list[list[int]]:
+        """Indices of windows that go through the encoder together.
+
+        Equal lengths only: the published encoder has no attention mask, so padding would change the result.
+        """
+        by_length: dict[int, list[int]] = defaultdict(list)
+        for index, feature in enumerate(features):
+            by_length[feature.shape[1]].append(index)
+        size = self.info.batch_size
+        return [group[i : i + size] for group in by_length.values() for i in range(0, len(group), size)]
+
+    def _encode(self, features: Sequence[Features]) -> NDArray[np.float32]:
+        """Encoder frames (RNN-T) or log-probabilities (CTC), shape (batch, n_frames, n_encoder or n_tokens)."""
+        n_frames = features[0].shape[1]
+        if n_frames == 0:
+            return np.zeros((len(features), 0, len(self._vocabulary)), np.float32)
+        lengths = np.full(len(features), n_frames, np.int64)
+        try:
+            outputs = self._session.run(None, {self._features_name: np.stack(features), self._lengths_name: lengths})
+        except Exception as error:  # onnxruntime's exceptions share no base of their own
+            raise InferenceError from error
+        frames: NDArray[np.float32] = outputs[0]
+        return frames if self._transducer is None else frames.transpose(0, 2, 1)
+
+    def _emissions(self, frames: NDArray[np.float32]) -> list[Emission]:
+        if len(frames) == 0:
+            return []
+        if self._transducer is None:
+            return decode_ctc(frames, self._vocabulary.blank)
+        return self._transducer.decode(frames)
+
+    def _hypothesis(self, emissions: Sequence[Emission], options: Options) -> Hypothesis:
+        tokens = tuple(
+            Token(
+                id=emission.token,
+                text=self._vocabulary.pieces[emission.token],
+                start=round(emission.frame * self._config.seconds_per_frame, 3),
+                confidence=emission.confidence,
+            )
+            for emission in emissions
+        )
+        language = options.language or self.info.languages[0]
+        return Hypothesis(text=join_text(tokens), tokens=tokens, words=group_words(tokens), language=language)
+
+
+def load_gigaam(
+    files: GigaamFiles,
+    *,
+    model: str,
+    variant: str,
+    languages: tuple[str, ...] = ("ru",),
+    punctuation: bool = False,
+    precision: str = "fp32",
+    device: str = "cpu",
+) -> GigaamEngine:
+    """Load a model and check its files against each other.
+
+    Raises ModelFilesInvalid naming the file that does not fit, DeviceUnavailable for the device.
+    """
+    vocabulary = read_vocabulary(files.vocabulary)
+    config = read_config(files)
+    transducer = None
+    if files.decoder is not None and files.joint is not None:
+        predictor, joint = read_predictor(files.decoder), read_joint(files.joint)
+        transducer = Transducer(predictor, joint, vocabulary.blank, config.max_tokens_per_step)
+        check_head(files.vocabulary, files.decoder, files.joint, vocabulary, transducer)
+    session = open_session(files.encoder, device)
+    check_encoder(files.encoder, session, vocabulary, transducer)
+    info = EngineInfo(
+        model=model,
+        family="gigaam",
+        variant=variant,
+        languages=languages,
+        tasks=("transcribe",),
+        vocabulary_size=len(vocabulary),
+        precision=precision,
+        device=device,
+        punctuation=punctuation,
+        batch_size=1 if device == "cpu" else BATCH_SIZE_ON_ACCELERATOR,
+    )
+    return GigaamEngine(info, config, session, vocabulary, transducer)
+
+
+def read_config(files: GigaamFiles) -> GigaamConfig:
+    """Read `config.json`, or tell the generation from the encoder's file name: `v3_…` is v3, all else v2."""
+    if files.config is None:
+        return GigaamConfig(version="v3" if files.encoder.name.startswith("v3") else "v2")
+    try:
+        fields = dict[str, Any](json.loads(files.config.read_text(encoding="utf-8")).items())
+        known = {name: fields[name] for name in GigaamConfig.__dataclass_fields__ if name in fields}
+        config = GigaamConfig(**{"version": "v2", **known})
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelFilesInvalid(files.config.name, "is not the JSON that GigaAM exports carry") from error
+    n_mels = fields.get("features_size", SPECS["v3"].n_mels)
+    if config.version not in SPECS or n_mels != SPECS["v3"].n_mels:
+        raise ModelFilesInvalid(files.config.name, f"version {config.version!r} with {n_mels} mels is not supported")
+    if not all(isinstance(n, int) and n > 0 for n in (config.subsampling_factor, config.max_tokens_per_step)):
+        raise ModelFilesInvalid(
+            files.config.name, "subsampling_factor and max_tokens_per_step must be whole and positive"
+        )
+    return config
+
+
+def check_head(
+    vocabulary_file: Path, decoder_file: Path, joint_file: Path, vocabulary: Vocabulary, transducer: Transducer
+) -> None:
+    """Raise ModelFilesInvalid for whichever of vocabulary, decoder and joint disagrees with the other two."""
+    predictor, joint = transducer.predictor, transducer.joint
+    n_vocabulary, n_decoder, n_joint = len(vocabulary), len(predictor.token_gates), joint.output.shape[1]
+    if not n_vocabulary == n_decoder == n_joint:
+        odd_one = vocabulary_file
+        if n_vocabulary == n_decoder:
+            odd_one = joint_file
+        elif n_vocabulary == n_joint:
+            odd_one = decoder_file
+        sizes = f"vocabulary {n_vocabulary}, decoder {n_decoder}, joint {n_joint} tokens"
+        raise ModelFilesInvalid(odd_one.name, f"does not belong to the other files: {sizes}")
+    if predictor.n_hidden != joint.predictor.shape[0]:
+        raise ModelFilesInvalid(
+            decoder_file.name,
+            f"has a state of {predictor.n_hidden}, but the joint takes {joint.predictor.shape[0]}",
+        )
+
+
+def check_encoder(
+    file: Path, session: onnxruntime.InferenceSession, vocabulary: Vocabulary, transducer: Transducer | None
+) -> None:
+    """Raise ModelFilesInvalid where a short run shows that the encoder does not fit features, head and vocabulary.
+
+    The graphs' declared shapes leave axes open, so only a run tells.
+    """
+    n_mels, n_frames = SPECS["v3"].n_mels, 16
+    features, lengths = np.zeros((1, n_mels, n_frames), np.float32), np.array([n_frames], np.int64)
+    try:
+        output = session.run(None, dict(zip((i.name for i in session.get_inputs()), (features, lengths), strict=True)))[
+            0
+        ]
+    except Exception as error:  # onnxruntime's exceptions share no base of their own
+        raise ModelFilesInvalid(
+            file.name, f"does not take features (batch, {n_mels}, frames) and their lengths"
+        ) from error
+    if transducer is None:
+        axis, wanted, what = 2, len(vocabulary), "the vocabulary has"
+    else:
+        axis, wanted, what = 1, transducer.joint.encoder.shape[0], "the joint takes"
+    if output.ndim != 3 or output.shape[axis] != wanted:
+        raise ModelFilesInvalid(file.name, f"gives an output of shape {output.shape}, but {what} {wanted}")

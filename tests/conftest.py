@@ -1,0 +1,96 @@
+"""What every test may use: the trained tiny model and real speech, from tests/data."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from molva.samples import Samples
+
+DATA = Path(__file__).parent / "data"
+TINY = DATA / "gigaam-tiny-ru"
+
+
+def read_flac(path: Path) -> Samples:
+    """Samples of a lossless clip, by PyAV alone."""
+    with av.open(str(path)) as container:
+        blocks = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
+    return np.concatenate(blocks).astype(np.float32) / np.float32(32768)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One utterance and what the model must make of it."""
+
+    path: Path
+    reference: str
+    ctc: str
+    rnnt: str
+    speech_start: float | None
+    speech_end: float | None
+
+    @property
+    def samples(self) -> Samples:
+        return read_flac(self.path)
+
+
+def read_manifest(folder: Path) -> list[Clip]:
+    return [
+        Clip(
+            path=folder / entry["filename"],
+            reference=entry["reference"],
+            ctc=entry["ctc"],
+            rnnt=entry["rnnt"],
+            speech_start=entry.get("speech_start"),
+            speech_end=entry.get("speech_end"),
+        )
+        for entry in json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    ]
+
+
+SEEN = read_manifest(TINY / "seen")
+UNSEEN = read_manifest(TINY / "unseen")
+CLIPS = SEEN + UNSEEN
+
+
+def build_ctc_graph(target: Path) -> None:
+    """Join the shared encoder and the stored CTC head into the one graph that CTC models are published as."""
+    model = onnx.load(TINY / "v3_rnnt_encoder.onnx")
+    head = np.load(TINY / "ctc_head.npz")
+    graph = model.graph
+    graph.initializer.extend(
+        [numpy_helper.from_array(head["weight"], "head.weight"), numpy_helper.from_array(head["bias"], "head.bias")]
+    )
+    graph.node.extend(
+        [
+            helper.make_node("Conv", ["encoded", "head.weight", "head.bias"], ["head.conv"], name="/head/Conv"),
+            helper.make_node("Transpose", ["head.conv"], ["head.frames"], perm=[0, 2, 1], name="/head/Transpose"),
+            helper.make_node("LogSoftmax", ["head.frames"], ["log_probs"], axis=-1, name="/head/LogSoftmax"),
+        ]
+    )
+    del graph.output[:]
+    graph.output.append(
+        helper.make_tensor_value_info("log_probs", TensorProto.FLOAT, ["batch", "frames", head["bias"].size])
+    )
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = {"audio_signal": "features", "length": "feature_lengths"}.get(name, name)
+    for value in graph.input:
+        value.name = {"audio_signal": "features", "length": "feature_lengths"}[value.name]
+    onnx.save(model, target)
+
+
+@pytest.fixture(scope="session")
+def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in gigastt's layout with both heads of the tiny model."""
+    folder = tmp_path_factory.mktemp("tiny")
+    for name in ("v3_rnnt_encoder.onnx", "v3_rnnt_decoder.onnx", "v3_rnnt_joint.onnx", "v3_vocab.txt", "config.json"):
+        shutil.copy(TINY / name, folder / name)
+    build_ctc_graph(folder / "v3_ctc.onnx")
+    return folder
