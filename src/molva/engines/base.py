@@ -5,33 +5,11 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from molva.samples import Samples
-from molva.transcript import Word
+from molva.transcript import Hypothesis, Token
+
+__all__ = ["Engine", "EngineInfo", "Hypothesis", "Options", "Task", "Token"]
 
 Task = Literal["transcribe", "translate"]
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One emitted unit of the vocabulary."""
-
-    id: int
-    text: str
-    """As in the vocabulary, word marker included."""
-    start: float
-    """Seconds from the start of the window."""
-    confidence: float
-    """0..1, the softmax score."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """What the engine heard in one window; times are seconds from the window's start."""
-
-    text: str
-    tokens: tuple[Token, ...]
-    words: tuple[Word, ...]
-    language: str
-    """ISO 639-1 code."""
 
 
 @dataclass(frozen=True, slots=True)
