@@ -1,3 +1,28 @@
 """molva: speech to text on your own machine."""
 
+from molva.engines.base import Task
+from molva.errors import MolvaError
+from molva.transcript import Coverage, Segment, Transcript, Word
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Coverage",
+    "MolvaError",
+    "Segment",
+    "Task",
+    "Transcriber",
+    "Transcript",
+    "Word",
+    "__version__",
+    "transcribe",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load what pulls in the engines only when it is asked for: `molva --help` should not wait for them."""
+    if name in ("Transcriber", "transcribe"):
+        from molva import library
+
+        return getattr(library, name)
+    raise AttributeError(f"module 'molva' has no attribute {name!r}")

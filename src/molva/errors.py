@@ -17,7 +17,9 @@
     │       ├── HashMismatch       hash_mismatch        what arrived is not what was promised
     │       └── DiskFull           disk_full            no room for the file
     ├── InferenceError             inference_error      the engine failed on this audio
+    ├── InferenceTimeout           inference_timeout    the run took longer than the operator allows
     ├── Busy                       timeout              no place became free in time; try again later
+    ├── ModelLoading               initializing         the server has started, its model has not
     ├── ShuttingDown               pool_closed          the server is draining
     └── Cancelled                  cancelled            the caller went away
 
@@ -152,6 +154,12 @@ class InferenceError(MolvaError):
     code = "inference_error"
 
 
+class InferenceTimeout(MolvaError):
+    """Inference timed out."""
+
+    code = "inference_timeout"
+
+
 class Busy(MolvaError):
     """Server busy, try again later"""
 
@@ -160,6 +168,12 @@ class Busy(MolvaError):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__()
         self.retry_after_s = retry_after_s
+
+
+class ModelLoading(MolvaError):
+    """The model is still loading; GET /ready tells when it is done"""
+
+    code = "initializing"
 
 
 class ShuttingDown(MolvaError):

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 #: Languages written without spaces between words; their words are joined by nothing.
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
+#: ISO 639-2 code for "nobody knows": the model speaks several languages and does not tell which it heard.
+UNDETERMINED = "und"
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -40,7 +43,7 @@ class Hypothesis:
     tokens: tuple[Token, ...]
     words: tuple[Word, ...]
     language: str
-    """ISO 639-1 code."""
+    """ISO 639-1 code, or UNDETERMINED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Transcript:
     duration: float
     """Seconds of audio that were decoded."""
     language: str
-    """ISO 639-1 code: given, detected, or the model's only one."""
+    """ISO 639-1 code: given, detected, or the model's only one; else UNDETERMINED."""
     coverage: Coverage
     declared_duration: float | None = None
     """What the container promised, where it did; more than `duration` means the file was cut short."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from molva.errors import OptionError, UnsupportedTask
 from molva.samples import Samples
 from molva.transcript import Hypothesis, Token
 
@@ -44,6 +45,23 @@ class EngineInfo:
     """Longest window the engine takes, in seconds."""
     batch_size: int = 1
     """Windows per call that pay off: 1 on a CPU, where callers run side by side instead."""
+
+    @property
+    def title(self) -> str:
+        """Name for people: `GigaAM v3 RNN-T`, `Whisper base`."""
+        if self.family != "gigaam":
+            return f"{self.family.capitalize()} {self.variant}"
+        head = "CTC" if self.variant.endswith("ctc") else "RNN-T"
+        generation = self.model.removeprefix("gigaam-").split("-")[0]
+        return f"GigaAM {generation} {head}"
+
+    def check(self, options: Options) -> None:
+        """Raise UnsupportedTask or OptionError for what this engine cannot serve."""
+        if options.task not in self.tasks:
+            raise UnsupportedTask(options.task)
+        if options.language is not None and options.language not in self.languages:
+            known = ", ".join(self.languages)
+            raise OptionError("language", f"{self.model} does not know language '{options.language}'. Known: {known}.")
 
 
 class Engine(Protocol):

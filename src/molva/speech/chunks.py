@@ -53,8 +53,13 @@ class WindowRule:
 
     @property
     def padding(self) -> int:
-        """In samples."""
+        """Samples of silence kept before speech."""
         return int(self.padding_s * SAMPLE_RATE)
+
+    @property
+    def padding_behind(self) -> int:
+        """Samples of silence kept behind speech: half of the shortest pause, the rest is the next window's."""
+        return min(self.padding, self.speech.min_silence * FRAME // 2)
 
     @property
     def max_frames(self) -> int:
@@ -80,16 +85,18 @@ def find_cut(
     first, last = spans[0].start, spans[-1]
     limit, newest = first + rule.max_frames, first + len(scores)
     pauses = [Span(left.end, right.start) for left, right in pairwise(spans) if left.end <= limit]
-    max_pause = rule.max_pause_s * FRAMES_PER_SECOND
+    if not is_open and last.end <= limit:
+        pauses.append(Span(last.end, max(newest, last.end)))
     for pause in pauses:
-        if pause.end - pause.start > max_pause:
+        if pause.end - pause.start > rule.max_pause_s * FRAMES_PER_SECOND:
             return Cut(pause.start, pause.end)
-    if last.end <= limit:
-        is_complete = is_last or (not is_open and (newest >= limit or newest - last.end > max_pause))
-        return Cut(last.end, max(newest, last.end)) if is_complete else None
+    if not is_last and newest < limit + rule.speech.min_silence:
+        return None  # speech that seems to go on past the limit may turn out to have ended before it
     if pauses:
         late = [pause for pause in pauses if pause.start >= first + rule.max_frames // 2]
         cut = max(late, key=lambda pause: pause.end - pause.start) if late else pauses[-1]
+        if (is_last and last.end <= limit) or pauses[-1].end > limit:
+            cut = pauses[-1]  # all that is left, or all until the limit, fits
         return Cut(cut.start, cut.end)
     begin = rule.max_frames // 2
     loudness = np.convolve(scores[begin : rule.max_frames], np.full(5, 0.2, np.float32), mode="valid")
@@ -117,6 +124,11 @@ class WindowPlanner:
         """Speech before this frame is part of some window."""
         self._covered = 0
         """The next window starts at this sample or later."""
+
+    @property
+    def settled(self) -> int:
+        """Samples from the start that are in a window or hold no speech."""
+        return self._audio_start
 
     def feed(self, samples: Samples, probabilities: Probabilities) -> list[Window]:
         """Windows that can be told now. `probabilities` may lag behind `samples` by less than a frame."""
@@ -159,10 +171,9 @@ class WindowPlanner:
         return [Span(max(span.start, self._resume), span.end) for span in spans]
 
     def _window(self, spans: Sequence[Span], cut: Cut) -> Window:
-        padding = self._rule.padding
         pause_behind = max(cut.resume - cut.end, 0) * FRAME
-        start = max(spans[0].start * FRAME - padding, self._covered)
-        end = min(cut.end * FRAME + min(padding, pause_behind // 2), self._audio_start + self._audio.size)
+        start = max(spans[0].start * FRAME - self._rule.padding, self._covered)
+        end = min(cut.end * FRAME + min(self._rule.padding_behind, pause_behind), self._audio_start + self._audio.size)
         uncounted = [min(span.end, cut.end) - max(span.start, self._counted) for span in spans]
         self._resume, self._counted = cut.resume, cut.end
         self._covered = min(cut.resume * FRAME, end)

@@ -8,6 +8,8 @@ words may be cut in half.
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from molva.samples import seconds
 from molva.speech.chunks import Window
 from molva.transcript import Hypothesis, Segment, Word, word_separator
@@ -27,24 +29,22 @@ def spelling(word: Word) -> str:
 
 
 def agreed_pairs(left: Sequence[Word], right: Sequence[Word]) -> list[tuple[int, int]]:
-    """The longest common subsequence of two word sequences as index pairs.
+    """The common subsequence of two word sequences, as index pairs, that agrees best.
 
-    Words are common when spelled alike and at most SAME_WORD_S apart; among equally long answers the one with the
-    smallest differences in time is taken.
+    Words are common when spelled alike and less than SAME_WORD_S apart; a pair counts the more, the closer in time it
+    is, so that a word said several times is matched with itself.
     """
-    best = [[(0, 0.0)] * (len(right) + 1) for _ in range(len(left) + 1)]
+    best = np.zeros((len(left) + 1, len(right) + 1))
     for i in reversed(range(len(left))):
         for j in reversed(range(len(right))):
-            best[i][j] = max(best[i + 1][j], best[i][j + 1])
-            distance = abs(middle(left[i]) - middle(right[j]))
-            if distance <= SAME_WORD_S and spelling(left[i]) and spelling(left[i]) == spelling(right[j]):
-                length, score = best[i + 1][j + 1]
-                best[i][j] = max(best[i][j], (length + 1, score - distance))
+            closeness = 1 - abs(middle(left[i]) - middle(right[j])) / SAME_WORD_S
+            common = closeness > 0 and spelling(left[i]) and spelling(left[i]) == spelling(right[j])
+            best[i, j] = max(best[i + 1, j], best[i, j + 1], best[i + 1, j + 1] + closeness if common else 0)
     pairs, i, j = [], 0, 0
     while i < len(left) and j < len(right):
-        if best[i][j] == best[i + 1][j]:
+        if best[i, j] == best[i + 1, j]:
             i += 1
-        elif best[i][j] == best[i][j + 1]:
+        elif best[i, j] == best[i, j + 1]:
             j += 1
         else:
             pairs.append((i, j))

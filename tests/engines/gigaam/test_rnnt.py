@@ -61,7 +61,7 @@ def test_equal_to_the_exported_graphs(
     emissions, expected = transducer.decode(frames), decode_by_the_graphs(frames, max_symbols)
     assert [(e.frame, e.token) for e in emissions] == [(e.frame, e.token) for e in expected]
     assert [e.confidence for e in emissions] == pytest.approx([e.confidence for e in expected], abs=1e-4)
-    assert len(emissions) > n_frames // 10  # frames that only gave blanks would prove nothing
+    assert len(emissions) >= n_frames // 10  # frames that only gave blanks would prove nothing
 
 
 def test_weights_are_found_by_position_not_by_name(tmp_path: Path) -> None:

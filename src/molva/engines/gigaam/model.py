@@ -17,8 +17,9 @@ from molva.engines.gigaam.features import HOP, SPECS, Features, FeatureSpec, log
 from molva.engines.gigaam.rnnt import Transducer, read_joint, read_predictor
 from molva.engines.gigaam.vocabulary import Vocabulary, group_words, join_text, read_vocabulary
 from molva.engines.onnx import open_session
-from molva.errors import InferenceError, ModelFilesInvalid, OptionError, UnsupportedTask
+from molva.errors import InferenceError, ModelFilesInvalid
 from molva.samples import SAMPLE_RATE, Samples
+from molva.transcript import UNDETERMINED
 
 BATCH_SIZE_ON_ACCELERATOR = 16
 
@@ -69,13 +70,7 @@ class GigaamEngine:
 
     def transcribe(self, batch: Sequence[Samples], options: Options) -> list[Hypothesis]:
         """See `Engine.transcribe`."""
-        if options.task not in self.info.tasks:
-            raise UnsupportedTask(options.task)
-        if options.language is not None and options.language not in self.info.languages:
-            known = ", ".join(self.info.languages)
-            raise OptionError(
-                "language", f"{self.info.model} does not know language '{options.language}', only {known}."
-            )
+        self.info.check(options)
         features = [log_mel(window, self._spec) for window in batch]
         hypotheses: dict[int, Hypothesis] = {}
         for indices in self._batches(features):
@@ -124,7 +119,8 @@ class GigaamEngine:
             )
             for emission in emissions
         )
-        language = options.language or self.info.languages[0]
+        languages = self.info.languages
+        language = options.language or (languages[0] if len(languages) == 1 else UNDETERMINED)
         return Hypothesis(text=join_text(tokens), tokens=tokens, words=group_words(tokens), language=language)
 
 

@@ -1,0 +1,56 @@
+"""`molva serve`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from molva.settings import Settings
+
+
+def setting(name: str, *flags: str) -> Any:
+    """A flag for a setting, with the setting's own description and default."""
+    field = Settings.model_fields[name]
+    default = "" if field.default in (None, (), False) else f" Default: {field.default}."
+    return typer.Option(
+        *flags or (f"--{name.replace('_', '-')}",), help=f"{field.description}{default} [MOLVA_{name.upper()}]"
+    )
+
+
+def serve(
+    host: Annotated[str | None, setting("host")] = None,
+    port: Annotated[int | None, setting("port", "-p", "--port")] = None,
+    bind_all: Annotated[bool | None, setting("bind_all", "--bind-all")] = None,
+    allow_origin: Annotated[list[str] | None, setting("allow_origin")] = None,
+    cors_allow_any: Annotated[bool | None, setting("cors_allow_any", "--cors-allow-any")] = None,
+    model: Annotated[str | None, setting("model")] = None,
+    model_dir: Annotated[Path | None, setting("model_dir")] = None,
+    data_dir: Annotated[Path | None, setting("data_dir")] = None,
+    device: Annotated[str | None, setting("device")] = None,
+    precision: Annotated[str | None, setting("precision")] = None,
+    workers: Annotated[int | None, setting("workers")] = None,
+    pool_size: Annotated[int | None, setting("pool_size")] = None,
+    max_waiting: Annotated[int | None, setting("max_waiting")] = None,
+    pool_checkout_timeout_secs: Annotated[int | None, setting("pool_checkout_timeout_secs")] = None,
+    inference_timeout_secs: Annotated[int | None, setting("inference_timeout_secs")] = None,
+    body_limit_bytes: Annotated[int | None, setting("body_limit_bytes")] = None,
+    max_audio_secs: Annotated[float | None, setting("max_audio_secs")] = None,
+    shutdown_drain_secs: Annotated[int | None, setting("shutdown_drain_secs")] = None,
+    log_level: Annotated[str | None, setting("log_level")] = None,
+) -> None:
+    """Start the server."""
+    flags = dict(locals())
+
+    from molva import server
+    from molva.cli.console import start_logging, stderr
+    from molva.cli.models import show_downloads
+    from molva.runtime.provision import Hub
+    from molva.settings import read_settings
+
+    settings = read_settings(**flags)
+    start_logging(settings.log_level)
+    with show_downloads(stderr) as on_download:
+        status = server.serve(
+            settings, Hub.from_environment(), announce=lambda text: print(text, flush=True), on_download=on_download
+        )
+    raise typer.Exit(status)

@@ -1,0 +1,144 @@
+"""What happens to every request before its handler: request id, origin policy, body limit. Plain ASGI.
+
+Order: request id -> origin (403) -> body size (413) -> handler, so that refusals carry the id too.
+"""
+
+import logging
+import secrets
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from molva.http.origin import OriginPolicy
+from molva.http.problems import problem
+
+log = logging.getLogger("molva.http")
+
+PROBES = frozenset({"/health", "/ready"})
+"""Asked by monitors: no origin policy, no CORS headers."""
+
+
+def uuid7() -> uuid.UUID:
+    """A time-ordered UUID (RFC 9562, version 7), so that ids sort as their requests came."""
+    stamp = time.time_ns() // 1_000_000
+    value = (stamp << 80) | (7 << 76) | (secrets.randbits(12) << 64) | (0b10 << 62) | secrets.randbits(62)
+    return uuid.UUID(int=value)
+
+
+class RequestId:
+    """Echoes `x-request-id` where it is printable ASCII, makes one where it is not, and logs the outcome."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if given and given.isascii() and given.isprintable() else str(uuid7())
+        started, status = time.perf_counter(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            took_ms = (time.perf_counter() - started) * 1000
+            level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
+            log.log(level, "%s %s %s %.0f ms %s", scope["method"], scope["path"], status or "-", took_ms, request_id)
+
+
+class Head:
+    """Answers HEAD as GET without the body, wherever GET works."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_without_body)
+
+
+class Origin:
+    """Refuses foreign pages and lets permitted ones read the answer."""
+
+    def __init__(self, app: ASGIApp, policy: OriginPolicy) -> None:
+        self._app = app
+        self._policy = policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+        origin = Headers(scope=scope).get("origin")
+        if not self._policy.permits(origin):
+            log.warning("origin %.200r denied on %.200r", origin, scope["path"])
+            await problem(403, "origin_denied", "Origin not allowed")(scope, receive, send)
+            return
+        cors = self._policy.cors_headers(origin)
+
+        async def send_with_cors(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(cors)
+            await send(message)
+
+        await self._app(scope, receive, send_with_cors)
+
+
+class TooLarge(Exception):
+    """The body went over the limit while it was read."""
+
+
+class BodyLimit:
+    """Refuses bodies over the limit: by the header before a byte is read, and by count where the header lies."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = problem(413, "payload_too_large", "Request body exceeds the configured size limit")
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isdigit() and int(declared) > self._max_bytes:
+            await refusal(scope, receive, send)
+            return
+        received, started = 0, False
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise TooLarge
+            return message
+
+        async def send_noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive_counted, send_noted)
+        except TooLarge:
+            if started:
+                raise
+            await refusal(scope, receive, send)

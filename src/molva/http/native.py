@@ -1,0 +1,230 @@
+"""The native door over REST and SSE, wire-compatible with gigastt."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.responses import JSONResponse
+
+from molva import __version__
+from molva.engines.base import Options, Task
+from molva.errors import (
+    AudioError,
+    EmptyAudio,
+    InferenceError,
+    InferenceTimeout,
+    ModelLoading,
+    MolvaError,
+    ShuttingDown,
+)
+from molva.formats.json import word_object
+from molva.formats.render import Format, Layout, parse_format, render
+from molva.http.disconnect import unless_disconnected
+from molva.http.problems import problem, problem_of
+from molva.http.schemas import ERRORS, Health, ModelInfo, NotReady, Ready, TranscriptBody
+from molva.http.sse import EventStream, data_frame, with_heartbeats
+from molva.http.state import ServerState
+from molva.runtime.recognizer import Recognition, Recognizer, check_audio
+from molva.samples import SAMPLE_RATE
+
+router = APIRouter()
+
+AUDIO_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "The file itself. Its container and codec are told from its bytes; Content-Type is ignored.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+FAILED = "Transcription failed. Check audio format."
+UNDECODABLE = "Failed to decode audio file. Check format (WAV, MP3, M4A, OGG, FLAC supported)."
+
+SUPPORTED_FORMATS = ["wav", "mp3", "m4a", "ogg", "flac"]
+SUPPORTED_RATES = [8000, 16000, 24000, 44100, 48000]
+
+
+@router.get("/health", tags=["system"])
+async def health(request: Request) -> Health:
+    """Whether the process serves. Always 200."""
+    state: ServerState = request.app.state.server
+    info = state.recognizer.info if state.recognizer else None
+    return Health(
+        model=state.model,
+        version=__version__,
+        device=state.device,
+        loaded=state.model_state == "ready",
+        model_state=state.model_state,
+        variant=info.variant if info else None,
+        punctuation=info.punctuation if info else None,
+        itn=info.punctuation if info else None,
+    )
+
+
+@router.get("/ready", tags=["system"], responses={503: {"model": NotReady}})
+async def ready(request: Request) -> Response:
+    """Whether a request sent now would find a free place."""
+    state: ServerState = request.app.state.server
+    reason = None
+    if state.recognizer is None:
+        return JSONResponse(NotReady(reason="initializing").model_dump(exclude_none=True), 503)
+    if state.draining:
+        reason = "shutting_down"
+    elif state.pool_available == 0:
+        reason = "pool_exhausted"
+    places = {"pool_available": state.pool_available, "pool_total": state.pool_size}
+    if reason is not None:
+        return JSONResponse(NotReady(reason=reason, **places).model_dump(), 503)
+    return JSONResponse(Ready(**places).model_dump())
+
+
+@router.get("/v1/models", tags=["native"], responses=ERRORS)
+async def models(request: Request) -> ModelInfo:
+    """The loaded model, in gigastt's shape and OpenAI's list at once."""
+    state: ServerState = request.app.state.server
+    info = _recognizer(request).info
+    return ModelInfo(
+        id=info.model,
+        name=info.title,
+        version=__version__,
+        encoder=info.precision,
+        vocab_size=info.vocabulary_size,
+        sample_rate=SAMPLE_RATE,
+        pool_size=state.pool_size,
+        pool_available=state.pool_available,
+        supported_formats=SUPPORTED_FORMATS,
+        supported_rates=SUPPORTED_RATES,
+        diarization=False,
+        variant=info.variant,
+        punctuation=info.punctuation,
+        itn=info.punctuation,
+        data=[{"id": info.model, "object": "model", "created": 0, "owned_by": info.family}],
+    )
+
+
+@router.post(
+    "/v1/transcribe",
+    tags=["native"],
+    openapi_extra=AUDIO_BODY,
+    response_model=TranscriptBody,
+    responses=ERRORS,
+)
+async def transcribe(
+    request: Request,
+    format_name: Annotated[
+        str, Query(alias="format", description="json, txt, srt, vtt, md or tsv; letter case does not matter")
+    ] = "json",
+    download: Annotated[
+        str | None, Query(description="File name to save the answer under; empty for a default")
+    ] = None,
+    max_chars_per_line: Annotated[int, Query(ge=0, description="Longest subtitle in characters; 0 has no limit")] = 80,
+    max_words_per_line: Annotated[int, Query(ge=0, description="Longest subtitle in words; 0 has no limit")] = 14,
+    word_timestamps: Annotated[bool, Query(description="Append a table of words to Markdown")] = False,
+    language: Annotated[str | None, Query(description="ISO 639-1 code; absent or auto lets the model tell")] = None,
+    task: Annotated[Task, Query(description="translate goes to English, where the model can")] = "transcribe",
+) -> Response:
+    """Transcribe a whole file."""
+    state: ServerState = request.app.state.server
+    recognizer = _recognizer(request)
+    body = await _read_body(request)
+    chosen = parse_format(format_name)
+    options = _options(language, task)
+
+    async def run() -> Response:
+        with await recognizer.open(body, options, max_duration_s=state.limits.max_audio_s) as recognition:
+            try:
+                async with asyncio.timeout(state.limits.inference_timeout_s):
+                    transcript = await recognition.transcript()
+            except TimeoutError:
+                raise InferenceTimeout from None
+        layout = Layout(max_chars_per_line, max_words_per_line, word_timestamps)
+        return Response(
+            render(transcript, chosen, layout),
+            headers=_download_header(download, chosen),
+            media_type=chosen.media_type,
+        )
+
+    return await unless_disconnected(request, run())
+
+
+@router.post(
+    "/v1/transcribe/stream",
+    tags=["native"],
+    openapi_extra=AUDIO_BODY,
+    response_class=EventStream,
+    responses={**ERRORS, 200: {"content": {"text/event-stream": {}}, "description": "Events `final` and `error`"}},
+)
+async def transcribe_stream(request: Request) -> Response:
+    """Transcribe a file and send each stretch of it as soon as it is final."""
+    state: ServerState = request.app.state.server
+    recognizer = _recognizer(request)
+    body = await _read_body(request)
+    max_duration_s = state.limits.max_audio_s
+
+    async def begin() -> Recognition:
+        await check_audio(body, max_duration_s=max_duration_s)
+        return await recognizer.open(body, Options(), max_duration_s=max_duration_s)
+
+    recognition = await unless_disconnected(request, begin())
+    return EventStream(with_heartbeats(_segment_frames(recognition)), work=recognition)
+
+
+async def _segment_frames(recognition: Recognition) -> AsyncIterator[bytes]:
+    """A `final` for every segment; an `error` in the stream for what goes wrong after its first byte."""
+    try:
+        async for segment in recognition:
+            words = [word_object(word) for word in segment.words]
+            yield data_frame({"type": "final", "text": segment.text, "timestamp": time.time(), "words": words})
+    except AudioError as error:
+        yield data_frame({"type": "error", "message": str(error), "code": "invalid_audio"})
+    except MolvaError as error:
+        yield data_frame({"type": "error", "message": "Transcription failed.", "code": error.code})
+
+
+@router.options("/v1/transcribe", include_in_schema=False)
+@router.options("/v1/transcribe/stream", include_in_schema=False)
+@router.options("/v1/models", include_in_schema=False)
+async def preflight() -> Response:
+    """Answer to a browser that asks before it sends; the origin middleware adds the headers."""
+    return Response(status_code=204)
+
+
+def problem_for(path: str, error: MolvaError) -> Response:
+    """The native body for an error. The two file routes have names of their own for audio that cannot be decoded."""
+    if isinstance(error, EmptyAudio) or not isinstance(error, AudioError | InferenceError):
+        return problem_of(error)
+    if path == "/v1/transcribe/stream":
+        return problem(422, "invalid_audio", UNDECODABLE)
+    return problem(422, "transcription_error", FAILED)
+
+
+def _recognizer(request: Request) -> Recognizer:
+    state: ServerState = request.app.state.server
+    if state.draining:
+        raise ShuttingDown
+    if state.recognizer is None:
+        raise ModelLoading
+    return state.recognizer
+
+
+async def _read_body(request: Request) -> bytes:
+    """The whole body in memory: native routes never touch the disk. The middleware bounds its size."""
+    body = await request.body()
+    if not body:
+        raise EmptyAudio
+    return body
+
+
+def _options(language: str | None, task: Task) -> Options:
+    return Options(language=None if language in (None, "", "auto") else language.lower(), task=task)
+
+
+def _download_header(download: str | None, chosen: Format) -> dict[str, str]:
+    """`Content-Disposition` where the client asked for a file; JSON is never one."""
+    if download is None or chosen.name == "json":
+        return {}
+    legal = download and all(" " <= character <= "~" and character not in '"\\/' for character in download)
+    name = download if legal else f"transcript.{chosen.extension}"
+    return {"content-disposition": f'attachment; filename="{name}"'}

@@ -1,0 +1,59 @@
+"""Server-sent events: frames, heartbeats, and an end of the work when the client has gone."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from molva.http.disconnect import unless_disconnected
+
+HEARTBEAT_S = 15.0
+
+
+def data_frame(event: dict[str, Any]) -> bytes:
+    """One event without a name."""
+    return f"data: {json.dumps(event, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+
+
+async def with_heartbeats(
+    frames: AsyncIterator[bytes], heartbeat: bytes = b":\n\n", interval_s: float = HEARTBEAT_S
+) -> AsyncIterator[bytes]:
+    """The frames, with a comment after every `interval_s` seconds of silence."""
+    while True:
+        upcoming = asyncio.ensure_future(anext(frames))
+        try:
+            while not (await asyncio.wait({upcoming}, timeout=interval_s))[0]:
+                yield heartbeat
+        finally:
+            upcoming.cancel()
+        try:
+            yield upcoming.result()
+        except StopAsyncIteration:
+            return
+
+
+class EventStream(Response):
+    """Sends frames as they come, and leaves `work`, where they come from, on every way out."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, frames: AsyncIterator[bytes], work: AbstractContextManager[object]) -> None:
+        super().__init__(headers={"cache-control": "no-cache"})
+        del self.headers["content-length"]
+        self._frames = frames
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def pump() -> None:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async for frame in self._frames:
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+        with self._work:
+            await unless_disconnected(Request(scope, receive), pump())

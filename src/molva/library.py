@@ -1,0 +1,107 @@
+"""molva as a library: `molva.transcribe` for one call, `Transcriber` to keep a model loaded."""
+
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from numpy.typing import NDArray
+
+from molva.engines.base import EngineInfo, Options, Task
+from molva.engines.silero import load_vad
+from molva.models.download import OnProgress
+from molva.models.store import ModelStore, default_model_dir
+from molva.runtime.loading import load_engine
+from molva.runtime.provision import AUTO, Hub, choose_model
+from molva.runtime.scheduler import Scheduler, usable_cores
+from molva.runtime.transcription import Transcription, transcribe_all
+from molva.transcript import Transcript
+
+Source = str | Path | bytes | BinaryIO | NDArray[Any]
+"""A path, the bytes of a file, an open binary file, or float samples: mono, 16 kHz, -1..1."""
+
+
+class Transcriber:
+    """A loaded model. Thread-safe; close it, or use it as a context manager, to give its memory back."""
+
+    def __init__(
+        self,
+        model: str = AUTO,
+        *,
+        model_dir: str | Path | None = None,
+        device: str = "cpu",
+        precision: str = "auto",
+        workers: int = 0,
+        hub: Hub | None = None,
+        on_download: OnProgress = lambda _: None,
+    ) -> None:
+        """Find or download a model and load it.
+
+        `model` is a name from `molva models list` or `auto`; `workers` is the number of inference threads, 0 for one
+        a core. Raises ModelError.
+        """
+        store = ModelStore(Path(model_dir) if model_dir else default_model_dir())
+        choice = choose_model(model, store, hub or Hub.from_environment(), on_download)
+        self.reason = choice.reason
+        """Why this model was taken."""
+        workers = workers or usable_cores()
+        engine = load_engine(choice.model, device=device, precision=precision, workers=workers)
+        self._scheduler = Scheduler(engine, workers)
+        self._vad = load_vad()
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._scheduler.info
+
+    def transcribe(
+        self,
+        source: Source,
+        *,
+        language: str | None = None,
+        task: Task = "transcribe",
+        on_progress: Callable[[Transcription], None] | None = None,
+    ) -> Transcript:
+        """Transcribe one recording of any length.
+
+        `language` is an ISO 639-1 code, None to let the model tell. Raises AudioError, OptionError, InferenceError.
+        """
+        options = Options(language=language, task=task)
+        self.info.check(options)
+        recording = Path(source) if isinstance(source, str) else source
+        return transcribe_all(recording, self._scheduler, self._vad, options, on_progress=on_progress)
+
+    def close(self) -> None:
+        """Stop the threads and let the model go."""
+        self._scheduler.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def transcribe(
+    source: Source,
+    model: str = AUTO,
+    *,
+    language: str | None = None,
+    task: Task = "transcribe",
+    model_dir: str | Path | None = None,
+    device: str = "cpu",
+) -> Transcript:
+    """Transcribe one recording; the model stays loaded for the next call with the same choice.
+
+    See `Transcriber` and `Transcriber.transcribe` for the arguments and errors.
+    """
+    transcriber = _loaded(model, os.fspath(model_dir) if model_dir else None, device)
+    return transcriber.transcribe(source, language=language, task=task)
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: str, model_dir: str | None, device: str) -> Transcriber:
+    return Transcriber(model, model_dir=model_dir, device=device)

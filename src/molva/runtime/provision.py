@@ -1,0 +1,74 @@
+"""Which model to serve, and how it gets here."""
+
+import os
+from dataclasses import dataclass
+from typing import Self
+
+from molva.errors import DiskFull, DownloadError, ModelError
+from molva.models import packages
+from molva.models.catalog import DEFAULT_MODEL, ModelSpec, find
+from molva.models.download import OnProgress, pull
+from molva.models.hub import DEFAULT_ENDPOINT
+from molva.models.store import InstalledModel, ModelStore
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Where models are downloaded from."""
+
+    endpoint: str = DEFAULT_ENDPOINT
+    token: str | None = None
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """As the hub's own tools are configured: `HF_ENDPOINT` for a mirror, `HF_TOKEN` for private models."""
+        return cls(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT, os.environ.get("HF_TOKEN") or None)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model on this machine, and why it was taken."""
+
+    model: InstalledModel
+    reason: str
+
+
+def choose_model(name: str, store: ModelStore, hub: Hub, progress: OnProgress = lambda _: None) -> Choice:
+    """The model called `name`, downloaded where it is missing; `auto` takes what can be had.
+
+    A model named explicitly is never replaced by another. Raises UnknownModel, DownloadError, and ModelError where
+    `auto` finds no way at all.
+    """
+    if name != AUTO:
+        spec = find(name)
+        present = store.locate(spec) is not None
+        how = "was already here" if present else "is now downloaded"
+        return Choice(obtain(spec, store, hub, progress), f"asked for by name; it {how}")
+    default = find(DEFAULT_MODEL)
+    if here := store.locate(default):
+        return Choice(here, "the default, already here")
+    if installed := store.installed():
+        return Choice(installed[0], f"already here; `molva models pull {DEFAULT_MODEL}` gets the best one for Russian")
+    try:
+        return Choice(pull(default, store, endpoint=hub.endpoint, token=hub.token, progress=progress), "the default")
+    except DiskFull:
+        raise
+    except DownloadError as error:
+        fallback = packages.whisper_base_packages()
+        if fallback is None:
+            hint = "On a closed network: pip install 'molva[whisper-base]', or give a folder with --model-dir."
+            raise ModelError(f"No model could be had. {error} {hint}") from error
+        reason = f"{DEFAULT_MODEL} could not be downloaded ({error}), so the installed data packages were used"
+        return Choice(packages.assemble(store, fallback, progress=progress), reason)
+
+
+def obtain(spec: ModelSpec, store: ModelStore, hub: Hub, progress: OnProgress = lambda _: None) -> InstalledModel:
+    """Bring one model here. whisper-base comes from its data packages where they are installed.
+
+    Raises DownloadError and ModelError.
+    """
+    if spec == packages.SPEC and (here := packages.whisper_base_packages()):
+        return packages.assemble(store, here, progress=progress)
+    return pull(spec, store, endpoint=hub.endpoint, token=hub.token, progress=progress)

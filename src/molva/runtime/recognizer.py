@@ -1,0 +1,123 @@
+"""Recognition for many callers at once: a place for each, a thread for its audio, one scheduler for all windows.
+
+The bridge between the event loop and blocking code. Every way out gives the place back, and only when the work has
+really ended.
+"""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from molva.audio.decode import AudioReader, Source
+from molva.engines.base import Engine, EngineInfo, Options
+from molva.runtime.scheduler import Scheduler
+from molva.runtime.slots import Slots
+from molva.runtime.transcription import Transcription
+from molva.speech.vad import VadModel
+from molva.transcript import Segment, Transcript
+
+
+class Recognition:
+    """One recording in the works: await the whole, or iterate for its segments as they become final.
+
+    A context manager that owns a place. Leaving it stops the work at the next window; the place is free again once
+    the step in hand has ended.
+    """
+
+    def __init__(
+        self, transcription: Transcription, cancelled: threading.Event, threads: ThreadPoolExecutor, slots: Slots
+    ) -> None:
+        self._transcription = transcription
+        self._segments = iter(transcription)
+        self._cancelled = cancelled
+        self._threads = threads
+        self._slots = slots
+        self._step: asyncio.Future[Segment | None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cancelled.set()
+        if self._step is None:
+            self._finish()
+        else:
+            self._step.add_done_callback(self._finish)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Segment:
+        """The next segment. May be cancelled and asked again, as a heartbeat does; nothing is lost."""
+        if self._step is None:
+            loop = asyncio.get_running_loop()
+            self._step = loop.run_in_executor(self._threads, next, self._segments, None)
+        segment = await asyncio.shield(self._step)
+        self._step = None
+        if segment is None:
+            raise StopAsyncIteration
+        return segment
+
+    async def transcript(self) -> Transcript:
+        """The whole result."""
+        async for _ in self:
+            pass
+        result = self._transcription.transcript
+        assert result is not None  # noqa: S101 - set by the end of the iteration
+        return result
+
+    def _finish(self, step: "asyncio.Future[Segment | None] | None" = None) -> None:
+        if step is not None and not step.cancelled():
+            step.exception()  # nobody waits for it any more
+        self._segments.close()
+        self._slots.release()
+
+
+class Recognizer:
+    """A loaded engine and the machinery that its callers share."""
+
+    def __init__(self, engine: Engine, vad: VadModel, *, workers: int, slots: Slots) -> None:
+        self.slots = slots
+        self._vad = vad
+        self._scheduler = Scheduler(engine, workers)
+        self._threads = ThreadPoolExecutor(slots.total, thread_name_prefix="transcription")
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._scheduler.info
+
+    async def open(self, source: Source, options: Options, *, max_duration_s: float) -> Recognition:
+        """Wait for a place. What is wrong with the audio comes from the recognition.
+
+        Raises Busy, ShuttingDown, and OptionError for options that the engine cannot serve.
+        """
+        self.info.check(options)
+        await self.slots.acquire()
+        cancelled = threading.Event()
+        transcription = Transcription(
+            source, self._scheduler, self._vad, options, max_duration_s=max_duration_s, cancelled=cancelled
+        )
+        return Recognition(transcription, cancelled, self._threads, self.slots)
+
+    def close(self) -> None:
+        """Refuse new work and wait for the window that each worker has in hand."""
+        self.slots.close()
+        self._scheduler.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+async def check_audio(source: Source, *, max_duration_s: float) -> None:
+    """Raise AudioError where the head of a recording cannot be decoded, AudioTooLong where its header says so.
+
+    Takes no place, so that a bad file gets its answer while the server is busy.
+    """
+
+    def read_head() -> None:
+        with AudioReader(source, max_duration_s=max_duration_s) as reader:
+            next(iter(reader), None)
+
+    await asyncio.to_thread(read_head)

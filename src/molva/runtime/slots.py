@@ -1,0 +1,81 @@
+"""Admission: how many callers are served at once, and how long the others wait.
+
+Lives on the event loop; not for use from other threads.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from molva.errors import Busy, ShuttingDown
+
+
+class Slots:
+    """A fixed number of places, given out first come, first served."""
+
+    def __init__(self, total: int, *, max_waiting: int, timeout_s: float) -> None:
+        self.total = total
+        self.available = total
+        self._max_waiting = max_waiting
+        self._timeout_s = timeout_s
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Callers that wait for a place."""
+        return len(self._waiting)
+
+    async def acquire(self) -> None:
+        """Take a place, waiting for one in turn.
+
+        Raises Busy when none became free in time or too many wait already, ShuttingDown after `close`.
+        """
+        if self.closed:
+            raise ShuttingDown
+        if self.available > 0:
+            self.available -= 1
+            return
+        if len(self._waiting) >= self._max_waiting:
+            raise Busy(self._timeout_s)
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await place
+        except TimeoutError:
+            raise Busy(self._timeout_s) from None
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled() and place.exception() is None:
+                self.release()  # it was handed over in the same instant
+            raise
+        finally:
+            if place in self._waiting:
+                self._waiting.remove(place)
+
+    def release(self) -> None:
+        """Give a place back, to the caller who has waited longest."""
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self.available += 1
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[None]:
+        """A place for the length of a block."""
+        await self.acquire()
+        try:
+            yield
+        finally:
+            self.release()
+
+    def close(self) -> None:
+        """Refuse everybody who waits or comes; those inside finish."""
+        self.closed = True
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_exception(ShuttingDown())

@@ -1,0 +1,137 @@
+"""The one road from audio to transcript, used by every door: find speech, plan windows, decode, stitch.
+
+Blocking; runs in the caller's thread. Only a few windows are in memory at a time, whatever the length.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+
+from molva.audio.decode import AudioReader, Source
+from molva.engines.base import Hypothesis, Options
+from molva.errors import Cancelled
+from molva.runtime.scheduler import Scheduler
+from molva.samples import seconds
+from molva.speech.chunks import Window, WindowPlanner, WindowRule
+from molva.speech.stitch import Stitcher
+from molva.speech.vad import VadModel, VadStream
+from molva.transcript import UNDETERMINED, Coverage, Segment, Transcript
+
+
+class Transcription:
+    """One recording on its way. Iterate for the segments as they become final, then take the transcript."""
+
+    def __init__(
+        self,
+        source: Source,
+        scheduler: Scheduler,
+        vad: VadModel,
+        options: Options,
+        *,
+        max_duration_s: float | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        self._source = source
+        self._max_duration_s = max_duration_s
+        self._scheduler = scheduler
+        self._vad = VadStream(vad)
+        self._options = options
+        self._cancelled = cancelled or threading.Event()
+        self._planner = WindowPlanner(WindowRule(max_s=scheduler.info.max_window_s))
+        self._stitcher = Stitcher()
+        self._in_flight: deque[tuple[Window, Future[Hypothesis]]] = deque()
+        self._speech = self._transcribed = 0
+        self._segments: list[Segment] = []
+        self._language = options.language
+        self.declared_duration: float | None = None
+        """Seconds that the container promises, known once the first segment is."""
+        self.transcript: Transcript | None = None
+        """The result, once the iteration has ended."""
+
+    @property
+    def done_s(self) -> float:
+        """Seconds from the start that are decoded to text or known to be silent."""
+        if self.transcript is not None:
+            return self.transcript.duration
+        return seconds(self._in_flight[0][0].start if self._in_flight else self._planner.settled)
+
+    def __iter__(self) -> Generator[Segment, None, None]:
+        """Yields segments in order; closing the generator closes the audio and takes waiting windows back.
+
+        Raises AudioError, InferenceError and OptionError from the parts; Cancelled once the event is set.
+        """
+        try:
+            with AudioReader(self._source, max_duration_s=self._max_duration_s) as reader:
+                self.declared_duration = reader.declared_duration
+                for window in self._windows(reader):
+                    if self._language is None and len(self._scheduler.info.languages) > 1:
+                        # The first window tells the language of the whole: short later ones would guess.
+                        yield from self._collect(until=0)
+                    yield from self._collect(until=self._scheduler.lookahead - 1)
+                    self._submit(window)
+                yield from self._collect(until=0)
+                yield from self._keep(self._stitcher.flush())
+                self.transcript = self._result(reader)
+        finally:
+            for _, future in self._in_flight:
+                future.cancel()
+
+    def _result(self, reader: AudioReader) -> Transcript:
+        languages = self._scheduler.info.languages
+        return Transcript(
+            segments=tuple(self._segments),
+            duration=round(reader.duration, 3),
+            language=self._language or (languages[0] if len(languages) == 1 else UNDETERMINED),
+            coverage=Coverage(speech_s=seconds(self._speech), transcribed_s=seconds(self._transcribed)),
+            declared_duration=reader.declared_duration if reader.shortfall_s > 0 else None,
+        )
+
+    def _submit(self, window: Window) -> None:
+        self._speech += window.speech
+        options = replace(self._options, language=self._language)
+        self._in_flight.append((window, self._scheduler.submit(window.samples, options)))
+
+    def _windows(self, reader: AudioReader) -> Iterator[Window]:
+        for block in reader:
+            self._check_cancelled()
+            yield from self._planner.feed(block, self._vad.feed(block))
+        yield from self._planner.flush(self._vad.flush())
+
+    def _collect(self, until: int) -> Iterator[Segment]:
+        """Wait for the oldest windows while more than `until` are in flight."""
+        while len(self._in_flight) > until:
+            self._check_cancelled()
+            window, future = self._in_flight[0]
+            hypothesis = future.result()
+            self._in_flight.popleft()
+            if hypothesis.language != UNDETERMINED:
+                self._language = self._language or hypothesis.language
+            self._transcribed += window.speech
+            yield from self._keep(self._stitcher.feed(window, hypothesis))
+
+    def _keep(self, segments: list[Segment]) -> Iterator[Segment]:
+        self._segments += segments
+        yield from segments
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled
+
+
+def transcribe_all(
+    source: Source,
+    scheduler: Scheduler,
+    vad: VadModel,
+    options: Options,
+    *,
+    on_progress: Callable[[Transcription], None] | None = None,
+) -> Transcript:
+    """The whole of one recording in one call; `on_progress` is told after every segment."""
+    transcription = Transcription(source, scheduler, vad, options)
+    for _ in transcription:
+        if on_progress is not None:
+            on_progress(transcription)
+    assert transcription.transcript is not None  # noqa: S101 - set by the end of the iteration
+    return transcription.transcript

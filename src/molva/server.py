@@ -1,0 +1,181 @@
+"""Everything of a running server, built and taken down in order. Owns the socket, the signals and the exit."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import uvicorn
+
+from molva import __version__, assets
+from molva.engines.silero import load_vad
+from molva.errors import SettingsError
+from molva.http.app import create_app
+from molva.http.origin import OriginPolicy
+from molva.http.state import Limits, ServerState
+from molva.models.catalog import DEFAULT_MODEL, find
+from molva.models.download import OnProgress
+from molva.models.store import ModelStore
+from molva.runtime.loading import load_engine
+from molva.runtime.provision import AUTO, Hub, choose_model
+from molva.runtime.recognizer import Recognizer
+from molva.runtime.scheduler import usable_cores
+from molva.runtime.slots import Slots
+from molva.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT_S = 1.0
+"""How long workers may take to end after the drain; they are idle then unless something hangs."""
+
+
+def serve(settings: Settings, hub: Hub, *, announce: Callable[[str], None], on_download: OnProgress) -> int:
+    """Serve until SIGTERM or SIGINT and return the exit status.
+
+    The port is open, and /health answers, before the model is loaded. Raises SettingsError when the address cannot
+    be had, UnknownModel for a name that is not in the catalog.
+    """
+    if settings.model != AUTO:
+        find(settings.model)
+    listener = bind(settings.host, settings.port)
+    return asyncio.run(_Server(settings, hub, listener, announce, on_download).run())
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises SettingsError that says what to do."""
+    family, address = socket.AF_INET, host.strip("[]")
+    if ":" in address:
+        family = socket.AF_INET6
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Try another --port or --host."
+        ) from error
+    return listener
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without its signal handlers: it would end the process by the signal, not with 0."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Server:
+    def __init__(
+        self,
+        settings: Settings,
+        hub: Hub,
+        listener: socket.socket,
+        announce: Callable[[str], None],
+        on_download: OnProgress,
+    ) -> None:
+        self._settings = settings
+        self._hub = hub
+        self._listener = listener
+        self._announce = announce
+        self._on_download = on_download
+        self._state = ServerState(
+            model=DEFAULT_MODEL if settings.model == AUTO else settings.model,
+            device=settings.device,
+            pool_size=settings.pool_size,
+            limits=Limits(
+                body_bytes=settings.body_limit_bytes,
+                max_audio_s=settings.max_audio_secs,
+                inference_timeout_s=settings.inference_timeout_s,
+            ),
+        )
+        app = create_app(self._state, OriginPolicy(settings.allow_origin, settings.cors_allow_any))
+        self._uvicorn = _Uvicorn(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=round(settings.drain_s),
+            )
+        )
+        self._failure: Exception | None = None
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        # A daemon thread: a download must not keep a process alive that was told to stop.
+        threading.Thread(target=self._load, args=(loop,), name="loading", daemon=True).start()
+        await self._uvicorn.serve(sockets=[self._listener])
+        self._close()
+        if self._failure is not None:
+            raise self._failure
+        return 0
+
+    def _stop(self) -> None:
+        """First signal: finish what runs. Second: out at once."""
+        if self._state.draining:
+            os._exit(1)
+        log.info("stopping; running requests have %.0f s to finish", self._settings.drain_s)
+        self._state.drain()
+        self._uvicorn.should_exit = True
+
+    def _load(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Runs beside the event loop, which answers /health meanwhile."""
+        try:
+            settings = self._settings
+            choice = choose_model(settings.model, ModelStore(settings.models), self._hub, self._on_download)
+            workers = settings.workers or usable_cores()
+            engine = load_engine(choice.model, device=settings.device, precision=settings.precision, workers=workers)
+            slots = Slots(settings.pool_size, max_waiting=settings.max_waiting, timeout_s=settings.checkout_timeout_s)
+            recognizer = Recognizer(engine, load_vad(), workers=workers, slots=slots)
+            loop.call_soon_threadsafe(self._serve_with, recognizer, choice.reason)
+        except Exception as error:  # noqa: BLE001 - it is raised again in the main thread, which ends the process
+            loop.call_soon_threadsafe(self._give_up, error)
+
+    def _serve_with(self, recognizer: Recognizer, reason: str) -> None:
+        self._state.model = recognizer.info.model
+        self._state.recognizer = recognizer
+        if self._state.draining:
+            recognizer.slots.close()
+            return
+        host, port = self._listener.getsockname()[:2]
+        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        info = recognizer.info
+        self._announce(
+            f"molva {__version__} is ready at {address}\n"
+            f"model: {info.model} ({info.title}, {info.precision} on {info.device}): {reason}\n"
+            f"try:   curl --data-binary @{_clip()} {address}/v1/transcribe"
+        )
+
+    def _give_up(self, error: Exception) -> None:
+        self._failure = error
+        self._uvicorn.should_exit = True
+
+    def _close(self) -> None:
+        recognizer = self._state.recognizer
+        if recognizer is None:
+            return
+        closing = threading.Thread(target=recognizer.close, daemon=True)
+        closing.start()
+        closing.join(CLOSE_TIMEOUT_S)
+        if closing.is_alive():
+            log.warning("Drain window expired with tracked tasks still running")
+            logging.shutdown()
+            os._exit(0)
+
+
+def _clip() -> Path:
+    """The shipped clip, as the shortest path that works from here."""
+    with resources.as_file(resources.files(assets) / "speech.wav") as path:
+        here = Path.cwd()
+        return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,0 +1,89 @@
+"""Settings of the server: the only reader of the environment. Defaults < `MOLVA_…` variables < flags."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from molva.errors import SettingsError
+
+Device = Literal["cpu", "cuda", "coreml"]
+Precision = Literal["auto", "int8", "fp32"]
+
+
+class Settings(BaseSettings):
+    """What `molva serve` was told. Each field is the flag `--name-with-dashes` and the variable `MOLVA_NAME`."""
+
+    model_config = SettingsConfigDict(env_prefix="MOLVA_", frozen=True, extra="forbid", env_ignore_empty=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs --bind-all.")
+    port: int = Field(9876, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    bind_all: bool = Field(False, description="Allow addresses that other machines can reach.")
+    allow_origin: tuple[str, ...] = Field((), description="A foreign web origin to allow; may be given several times.")
+    cors_allow_any: bool = Field(False, description="Allow every web origin.")
+
+    model: str = Field("auto", description="A name from `molva models list`, or auto.")
+    model_dir: Path | None = Field(None, description="Folder of models. Default: DATA_DIR/models.")
+    data_dir: Path = Field(Path("~/.molva"), description="Folder for everything molva keeps.")
+    device: Device = Field("cpu", description="Where the engine runs.")
+    precision: Precision = Field("auto", description="Weights of the encoder; auto takes INT8 on a CPU.")
+    workers: int = Field(0, ge=0, le=256, description="Inference threads; 0 takes one for each core.")
+
+    pool_size: int = Field(2, ge=1, le=1024, description="Requests that are served at once.")
+    max_waiting: int = Field(32, ge=0, description="Requests that may wait for a place; more get 503 at once.")
+    pool_checkout_timeout_secs: int = Field(30, ge=0, description="How long a request waits for a place; 0 is 1.")
+    inference_timeout_secs: int = Field(600, ge=0, description="Longest /v1/transcribe run; 0 has no limit.")
+    body_limit_bytes: int = Field(50 * 2**20, ge=1, description="Largest body of the native routes.")
+    max_audio_secs: float = Field(7200, gt=0, description="Longest recording of the native routes.")
+    shutdown_drain_secs: int = Field(10, ge=0, description="How long running requests may finish; 0 is 1.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level to log.")
+
+    @property
+    def models(self) -> Path:
+        """Folder of models."""
+        return (self.model_dir or self.data_dir / "models").expanduser()
+
+    @property
+    def checkout_timeout_s(self) -> float:
+        return max(self.pool_checkout_timeout_secs, 1)
+
+    @property
+    def drain_s(self) -> float:
+        return max(self.shutdown_drain_secs, 1)
+
+    @property
+    def inference_timeout_s(self) -> float | None:
+        return self.inference_timeout_secs or None
+
+    @model_validator(mode="after")
+    def _refuse_open_addresses(self) -> Self:
+        if not self.bind_all and not is_loopback(self.host):
+            raise ValueError(f"host {self.host} can be reached by other machines; add --bind-all if that is meant")
+        return self
+
+
+def read_settings(**flags: Any) -> Settings:
+    """Settings from the environment and from `flags`; those that are None were not given.
+
+    Raises SettingsError that names what is wrong.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"])
+            message = problem["msg"].removeprefix("Value error, ")
+            problems.append(f"{name}: {message}" if name else message)
+        raise SettingsError("; ".join(problems)) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`: localhost, ::1 or anything in 127.0.0.0/8."""
+    name = host.strip("[]").lower()
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
