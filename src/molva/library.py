@@ -5,10 +5,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Self
 
-from numpy.typing import NDArray
-
+from molva.audio.array import AnySource
 from molva.engines.base import EngineInfo, Options, Task
 from molva.engines.silero import load_vad
 from molva.models.download import OnProgress
@@ -19,7 +18,7 @@ from molva.runtime.scheduler import Scheduler, usable_cores
 from molva.runtime.transcription import Transcription, transcribe_all
 from molva.transcript import Transcript
 
-Source = str | Path | bytes | BinaryIO | NDArray[Any]
+Recording = str | AnySource
 """A path, the bytes of a file, an open binary file, or float samples: mono, 16 kHz, -1..1."""
 
 
@@ -57,7 +56,7 @@ class Transcriber:
 
     def transcribe(
         self,
-        source: Source,
+        source: Recording,
         *,
         language: str | None = None,
         task: Task = "transcribe",
@@ -69,8 +68,8 @@ class Transcriber:
         """
         options = Options(language=language, task=task)
         self.info.check(options)
-        recording = Path(source) if isinstance(source, str) else source
-        return transcribe_all(recording, self._scheduler, self._vad, options, on_progress=on_progress)
+        audio = Path(source) if isinstance(source, str) else source
+        return transcribe_all(audio, self._scheduler, self._vad, options, on_progress=on_progress)
 
     def close(self) -> None:
         """Stop the threads and let the model go."""
@@ -86,7 +85,7 @@ class Transcriber:
 
 
 def transcribe(
-    source: Source,
+    source: Recording,
     model: str = AUTO,
     *,
     language: str | None = None,

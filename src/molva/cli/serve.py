@@ -42,8 +42,7 @@ def serve(
     flags = dict(locals())
 
     from molva import server
-    from molva.cli.console import start_logging, stderr
-    from molva.cli.models import show_downloads
+    from molva.cli.console import show_downloads, start_logging, stderr
     from molva.runtime.provision import Hub
     from molva.settings import read_settings
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from molva.cli.console import start_logging, stderr
+from molva.cli.console import show_downloads, start_logging, stderr
 from molva.errors import AudioError
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ def transcribe(
 
     Exit status: 0 all done, 1 nothing could be done, 2 wrong usage, 3 some files could not be transcribed.
     """
-    from molva.cli.models import show_downloads
     from molva.formats.render import Layout, parse_format, render
     from molva.library import Transcriber
 

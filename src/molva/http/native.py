@@ -23,7 +23,7 @@ from molva.formats.json import word_object
 from molva.formats.render import Format, Layout, parse_format, render
 from molva.http.disconnect import unless_disconnected
 from molva.http.problems import problem, problem_of
-from molva.http.schemas import ERRORS, Health, ModelInfo, NotReady, Ready, TranscriptBody
+from molva.http.schemas import ERRORS, Health, ModelInfo, ModelObject, NotReady, Ready, TranscriptBody
 from molva.http.sse import EventStream, data_frame, with_heartbeats
 from molva.http.state import ServerState
 from molva.runtime.recognizer import Recognition, Recognizer, check_audio
@@ -63,21 +63,20 @@ async def health(request: Request) -> Health:
     )
 
 
-@router.get("/ready", tags=["system"], responses={503: {"model": NotReady}})
+@router.get("/ready", tags=["system"], response_model=Ready, responses={503: {"model": NotReady}})
 async def ready(request: Request) -> Response:
     """Whether a request sent now would find a free place."""
     state: ServerState = request.app.state.server
-    reason = None
+    available, total = state.pool_available, state.pool_size
     if state.recognizer is None:
-        return JSONResponse(NotReady(reason="initializing").model_dump(exclude_none=True), 503)
-    if state.draining:
-        reason = "shutting_down"
-    elif state.pool_available == 0:
-        reason = "pool_exhausted"
-    places = {"pool_available": state.pool_available, "pool_total": state.pool_size}
-    if reason is not None:
-        return JSONResponse(NotReady(reason=reason, **places).model_dump(), 503)
-    return JSONResponse(Ready(**places).model_dump())
+        answer = NotReady(reason="initializing")
+    elif state.draining:
+        answer = NotReady(pool_available=available, pool_total=total, reason="shutting_down")
+    elif available == 0:
+        answer = NotReady(pool_available=available, pool_total=total, reason="pool_exhausted")
+    else:
+        return JSONResponse(Ready(pool_available=available, pool_total=total).model_dump())
+    return JSONResponse(answer.model_dump(exclude_none=True), 503)
 
 
 @router.get("/v1/models", tags=["native"], responses=ERRORS)
@@ -100,7 +99,7 @@ async def models(request: Request) -> ModelInfo:
         variant=info.variant,
         punctuation=info.punctuation,
         itn=info.punctuation,
-        data=[{"id": info.model, "object": "model", "created": 0, "owned_by": info.family}],
+        data=[ModelObject(id=info.model, owned_by=info.family)],
     )
 
 

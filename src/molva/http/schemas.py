@@ -1,6 +1,6 @@
 """Shapes of the native door's answers, for the OpenAPI document and for building them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -16,7 +16,7 @@ class Health(BaseModel):
     model_state: Literal["loading", "ready"]
     gpu_name: str | None = None
     vram_total_mb: int | None = None
-    queue_depth: int = Field(0, description="Jobs that wait")
+    queue_depth: Annotated[int, Field(description="Jobs that wait")] = 0
     variant: str | None
     punctuation: bool | None
     itn: bool | None
@@ -76,7 +76,7 @@ class WordBody(BaseModel):
     start: float
     end: float
     confidence: float
-    speaker: int | None = Field(None, description="Absent without diarization")
+    speaker: Annotated[int | None, Field(description="Absent without diarization")] = None
 
 
 class CoverageBody(BaseModel):
@@ -94,7 +94,9 @@ class TranscriptBody(BaseModel):
     duration: float
     language: str
     coverage: CoverageBody
-    declared_duration: float | None = Field(None, description="Present when the file is shorter than its header says")
+    declared_duration: Annotated[
+        float | None, Field(description="Present when the file is shorter than its header says")
+    ] = None
 
 
 class Problem(BaseModel):
@@ -103,7 +105,7 @@ class Problem(BaseModel):
     error: str
     message: str = Field(description="The same text as `error`")
     code: str
-    retry_after_ms: int | None = Field(None, description="Present where Retry-After is")
+    retry_after_ms: Annotated[int | None, Field(description="Present where Retry-After is")] = None
 
 
 def _documented(description: str) -> dict[str, Any]:

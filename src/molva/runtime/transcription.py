@@ -9,7 +9,8 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 
-from molva.audio.decode import AudioReader, Source
+from molva.audio.array import AnySource, ArrayReader, open_audio
+from molva.audio.decode import AudioReader
 from molva.engines.base import Hypothesis, Options
 from molva.errors import Cancelled
 from molva.runtime.scheduler import Scheduler
@@ -25,7 +26,7 @@ class Transcription:
 
     def __init__(
         self,
-        source: Source,
+        source: AnySource,
         scheduler: Scheduler,
         vad: VadModel,
         options: Options,
@@ -63,7 +64,7 @@ class Transcription:
         Raises AudioError, InferenceError and OptionError from the parts; Cancelled once the event is set.
         """
         try:
-            with AudioReader(self._source, max_duration_s=self._max_duration_s) as reader:
+            with open_audio(self._source, max_duration_s=self._max_duration_s) as reader:
                 self.declared_duration = reader.declared_duration
                 for window in self._windows(reader):
                     if self._language is None and len(self._scheduler.info.languages) > 1:
@@ -78,7 +79,7 @@ class Transcription:
             for _, future in self._in_flight:
                 future.cancel()
 
-    def _result(self, reader: AudioReader) -> Transcript:
+    def _result(self, reader: AudioReader | ArrayReader) -> Transcript:
         languages = self._scheduler.info.languages
         return Transcript(
             segments=tuple(self._segments),
@@ -93,7 +94,7 @@ class Transcription:
         options = replace(self._options, language=self._language)
         self._in_flight.append((window, self._scheduler.submit(window.samples, options)))
 
-    def _windows(self, reader: AudioReader) -> Iterator[Window]:
+    def _windows(self, reader: AudioReader | ArrayReader) -> Iterator[Window]:
         for block in reader:
             self._check_cancelled()
             yield from self._planner.feed(block, self._vad.feed(block))
@@ -121,7 +122,7 @@ class Transcription:
 
 
 def transcribe_all(
-    source: Source,
+    source: AnySource,
     scheduler: Scheduler,
     vad: VadModel,
     options: Options,

@@ -1,0 +1,39 @@
+# make run     start the server (PORT=… HOST=… MODEL=… MODEL_DIR=… DATA_DIR=… DEVICE=… are passed on)
+# make test    run the whole test suite (ARGS=… go to pytest)
+# make check   format, lint, types, import rules
+
+.PHONY: run test test-fast check format lock clean
+
+# Only what was given on the command line: shells export a HOST of their own.
+given = $(if $(findstring command line,$(origin $(1))),$(2) "$($(1))")
+FLAGS = $(call given,HOST,--host) $(call given,PORT,--port) $(call given,MODEL,--model) \
+	$(call given,MODEL_DIR,--model-dir) $(call given,DATA_DIR,--data-dir) $(call given,DEVICE,--device)
+
+run:
+	@scripts/bootstrap requirements.lock
+	@exec .venv/bin/molva serve $(FLAGS) $(ARGS)
+
+test:
+	@scripts/bootstrap requirements-dev.lock
+	.venv/bin/python -m pytest $(ARGS)
+
+test-fast:
+	@scripts/bootstrap requirements-dev.lock
+	.venv/bin/python -m pytest -m "not slow" $(ARGS)
+
+check:
+	@scripts/bootstrap requirements-dev.lock
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format:
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+lock:
+	scripts/lock
+
+clean:
+	rm -rf .venv

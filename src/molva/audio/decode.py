@@ -1,0 +1,162 @@
+"""A recording in any container and codec -> blocks of samples, with bounded memory."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self, TypeAlias
+
+import numpy as np
+
+from molva.audio.ffmpeg import Track
+from molva.audio.resample import Resampler
+from molva.errors import AudioError, AudioTooLong, EmptyAudio
+from molva.samples import SAMPLE_RATE, Samples, seconds
+
+Source: TypeAlias = Path | bytes | BinaryIO
+"""A file, its bytes, or an open seekable file, which is read from its start and stays open."""
+
+BLOCK = SAMPLE_RATE
+"""Samples in every block but the last."""
+
+_TOLERANCE_S = 0.5
+_TOLERANCE_SHARE = 0.001
+"""A header may promise as much more than there is: encoder delay, padding, rounding."""
+
+
+class AudioReader:
+    """One recording, decoded as far as it is iterated over. A context manager; the end of the iteration closes it too.
+
+    To be used by one thread at a time.
+    """
+
+    def __init__(self, source: Source, *, max_duration_s: float | None = None) -> None:
+        """Raises EmptyAudio where there is not a byte, AudioTooLong where the header says so, AudioError where there
+        is no sound that can be decoded; OSError where the file cannot be read."""
+        self._max_duration_s = max_duration_s
+        self._decoded = 0
+        self._shortfall_s = 0.0
+        with ExitStack() as resources:
+            self._track = Track(_open(source, resources))
+            resources.callback(self._track.close)
+            if max_duration_s is not None and self._promised_beyond(max_duration_s):
+                raise AudioTooLong(max_duration_s)
+            self._resources: ExitStack | None = resources.pop_all()
+
+    @property
+    def declared_duration(self) -> float | None:
+        """Seconds that the header states; None where it states nothing, as in most streamed formats."""
+        return self._track.declared_s
+
+    @property
+    def duration(self) -> float:
+        """Seconds given out so far."""
+        return seconds(self._decoded)
+
+    @property
+    def shortfall_s(self) -> float:
+        """After the end: seconds that the header promised and the file did not hold; 0.0 where it kept its word."""
+        return self._shortfall_s
+
+    def __iter__(self) -> Iterator[Samples]:
+        """Blocks of `BLOCK` samples, the last one shorter; once.
+
+        Raises AudioTooLong as soon as there is more than the limit, AudioError where nothing could be decoded. Damaged
+        packets are left out, and a missing end is no error: see `shortfall_s`.
+        """
+        try:
+            self._check_open()
+            for block in _blocks(self._resampled()):
+                self._decoded += len(block)
+                yield block
+                self._check_open()
+            self._shortfall_s = self._promised_beyond(self.duration)
+            if not self._decoded and (self._track.damaged or self._shortfall_s):
+                raise AudioError
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give back the file and the memory; an iteration under way cannot go on. May be called twice."""
+        if self._resources is not None:
+            self._resources.close()
+            self._resources = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._resources is None:
+            raise ValueError("the reader is closed")
+
+    def _promised_beyond(self, duration_s: float) -> float:
+        """Seconds by which the header promises more than `duration_s`; 0.0 within the tolerance."""
+        declared_s = self.declared_duration or 0.0
+        excess_s = declared_s - duration_s
+        return excess_s if excess_s > _TOLERANCE_S + _TOLERANCE_SHARE * declared_s else 0.0
+
+    def _resampled(self) -> Iterator[Samples]:
+        """Pieces of about a second at most, of any length."""
+        rate = 0
+        resampler: Resampler | None = None
+        heard, heard_before_s = 0, 0.0
+        for frame_rate, frame in self._track.sound():
+            if resampler is None or frame_rate != rate:
+                if resampler is not None:
+                    yield resampler.flush()
+                    heard_before_s += heard / rate
+                resampler, rate, heard = Resampler(frame_rate), frame_rate, 0
+            heard += len(frame)
+            # Counted before resampling, which rounds, and never summed up, so that the limit itself still passes.
+            if self._max_duration_s is not None and heard_before_s + heard / rate > self._max_duration_s:
+                raise AudioTooLong(self._max_duration_s)
+            # At a low rate a small frame is a long time.
+            for start in range(0, len(frame), rate):
+                yield resampler.feed(frame[start : start + rate])
+        if resampler is not None:
+            yield resampler.flush()
+
+
+def decode(source: Source, *, max_duration_s: float | None = None) -> Samples:
+    """The whole of a short recording, shape (n,). Raises what `AudioReader` raises."""
+    with AudioReader(source, max_duration_s=max_duration_s) as reader:
+        return np.concatenate([np.zeros(0, np.float32), *reader])
+
+
+def _open(source: Source, resources: ExitStack) -> BinaryIO:
+    file: BinaryIO
+    match source:
+        case Path():
+            file = resources.enter_context(source.open("rb"))
+        case bytes():
+            file = io.BytesIO(source)
+        case _:
+            file = source
+    if file.seek(0, os.SEEK_END) == 0:
+        raise EmptyAudio
+    file.seek(0)
+    return file
+
+
+def _blocks(pieces: Iterator[Samples]) -> Iterator[Samples]:
+    """The same samples in blocks of `BLOCK`, the last one shorter."""
+    block = np.empty(BLOCK, np.float32)
+    filled = 0
+    for piece in pieces:
+        while len(piece):
+            taken = piece[: BLOCK - filled]
+            block[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            piece = piece[len(taken) :]
+            if filled == BLOCK:
+                yield block
+                block, filled = np.empty(BLOCK, np.float32), 0
+    if filled:
+        yield block[:filled]
