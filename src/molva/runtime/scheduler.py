@@ -77,7 +77,8 @@ class Scheduler:
             self._waiting.clear()
             self._changed.notify_all()
         for work in refused:
-            work.future.set_exception(ShuttingDown())
+            if work.future.set_running_or_notify_cancel():
+                work.future.set_exception(ShuttingDown())
         for thread in self._threads:
             thread.join()
 

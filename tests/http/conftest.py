@@ -1,0 +1,115 @@
+"""A real server on a real socket, in a thread, over any engine."""
+
+import io
+import socket
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx2
+import numpy as np
+import pytest
+import uvicorn
+
+from molva.engines.base import Engine, Options
+from molva.engines.fake import FakeEngine
+from molva.engines.silero import load_vad
+from molva.http.app import create_app
+from molva.http.origin import OriginPolicy
+from molva.http.state import Limits, ServerState
+from molva.runtime.recognizer import Recognizer
+from molva.runtime.slots import Slots
+from molva.samples import Samples
+
+
+def wav(samples: Samples, rate: int = 16_000) -> bytes:
+    """A PCM16 WAV file."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return buffer.getvalue()
+
+
+@dataclass
+class Running:
+    """A server that runs."""
+
+    url: str
+    state: ServerState
+    client: httpx2.Client
+
+    def wait_until(self, condition: Callable[[ServerState], bool]) -> None:
+        """Until the server's state is as the test needs it."""
+        deadline = time.monotonic() + 10
+        while not condition(self.state):
+            assert time.monotonic() < deadline, "the server did not come into this state"
+            time.sleep(0.005)
+
+
+@contextmanager
+def serving(
+    engine: Engine | None,
+    *,
+    pool_size: int = 2,
+    max_waiting: int = 8,
+    checkout_timeout_s: float = 5,
+    origins: OriginPolicy | None = None,
+    limits: Limits | None = None,
+) -> Iterator[Running]:
+    """Serve `engine`, or a server that is still loading where there is none."""
+    limits = limits or Limits(body_bytes=5_000_000, max_audio_s=7200, inference_timeout_s=60)
+    state = ServerState(model="gigaam-v3-e2e-rnnt", device="cpu", pool_size=pool_size, limits=limits)
+    if engine is not None:
+        slots = Slots(pool_size, max_waiting=max_waiting, timeout_s=checkout_timeout_s)
+        state.recognizer = Recognizer(engine, load_vad(), workers=2, slots=slots)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        create_app(state, origins or OriginPolicy()), lifespan="off", log_config=None, timeout_graceful_shutdown=5
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        with httpx2.Client(base_url=url, timeout=30) as client:
+            yield Running(url, state, client)
+    finally:
+        server.should_exit = True
+        thread.join(15)
+        if state.recognizer is not None:
+            state.recognizer.close()
+    assert not thread.is_alive()
+
+
+@dataclass
+class Gate:
+    """A script for the fake engine that waits until it is opened."""
+
+    entered: threading.Event = field(default_factory=threading.Event)
+    opened: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, samples: Samples, _options: Options) -> str:
+        self.entered.set()
+        assert self.opened.wait(20)
+        return "готово"
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.opened.set()
+
+
+@pytest.fixture(scope="module")
+def fake_server() -> Iterator[Running]:
+    """A server over the counting fake engine: one word a second."""
+    with serving(FakeEngine()) as running:
+        yield running

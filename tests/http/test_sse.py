@@ -1,0 +1,39 @@
+"""Frames and heartbeats."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from molva.http.sse import data_frame, with_heartbeats
+
+
+def test_a_frame_is_one_line_of_compact_json_and_a_blank_one() -> None:
+    assert data_frame({"text": "да\nнет", "n": [1, 2]}) == 'data: {"text":"да\\nнет","n":[1,2]}\n\n'.encode()
+
+
+def test_silence_is_filled_with_comments_and_no_frame_is_lost() -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        for number in range(3):
+            await asyncio.sleep(0.05)
+            yield b"%d" % number
+
+    async def collect() -> list[bytes]:
+        return [frame async for frame in with_heartbeats(slow(), interval_s=0.01)]
+
+    frames = asyncio.run(collect())
+    assert [frame for frame in frames if frame != b":\n\n"] == [b"0", b"1", b"2"]
+    assert frames[0] == b":\n\n"
+
+
+def test_an_error_of_the_source_passes() -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"1"
+        raise ValueError("broken")
+
+    async def collect() -> None:
+        async for _ in with_heartbeats(broken()):
+            pass
+
+    with pytest.raises(ValueError, match="broken"):
+        asyncio.run(collect())
