@@ -6,6 +6,7 @@
     │   └── AudioTooLong           audio_too_long       longer than the limit of this door
     ├── OptionError                invalid_option       a value the caller chose is not allowed
     │   └── UnsupportedTask        unsupported_task     the model cannot do what is asked
+    ├── PayloadTooLarge            payload_too_large    more bytes than this door takes
     ├── SettingsError              invalid_settings     configuration that cannot be served
     ├── ModelError                 model_error
     │   ├── UnknownModel           unknown_model        not in the catalog
@@ -78,6 +79,12 @@ class UnsupportedTask(OptionError):
 
     def __init__(self, task: str) -> None:
         super().__init__("task", f"task '{task}' is not supported by the loaded model")
+
+
+class PayloadTooLarge(MolvaError):
+    """Request body exceeds the configured size limit"""
+
+    code = "payload_too_large"
 
 
 class SettingsError(MolvaError):

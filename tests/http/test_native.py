@@ -213,7 +213,7 @@ class TestTranscribe:
     def test_audio_over_the_limit_is_refused(self) -> None:
         limits = Limits(body_bytes=5_000_000, max_audio_s=5.0, inference_timeout_s=60)
         with serving(FakeEngine(), limits=limits) as server:
-            answers = [server.client.post(path, content=SPEECH) for path in FILE_ROUTES]
+            answers = [server.client.post(path, content=LONG_SPEECH) for path in FILE_ROUTES]
             assert [a.status_code for a in answers] == [422, 422]
             assert [a.json()["code"] for a in answers] == ["transcription_error", "invalid_audio"]
             assert server.client.post("/v1/transcribe", content=SILENCE).status_code == 200

@@ -2,7 +2,6 @@
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi_swagger import patch_fastapi
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
@@ -10,7 +9,7 @@ from starlette.types import ASGIApp
 
 from molva import __version__
 from molva.errors import MolvaError
-from molva.http import native
+from molva.http import docs, native
 from molva.http.middleware import BodyLimit, Head, Origin, RequestId
 from molva.http.origin import OriginPolicy
 from molva.http.problems import problem
@@ -33,14 +32,14 @@ def create_app(state: ServerState, origins: OriginPolicy) -> ASGIApp:
     )
     app.state.server = state
     app.include_router(native.router)
-    patch_fastapi(app, redirect_from_root_to_docs=False)
+    app.include_router(docs.router)
+    app.mount(docs.ASSETS, docs.assets)
     app.add_exception_handler(MolvaError, _on_molva_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_query)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_bug)
-    limited = BodyLimit(app, state.limits.body_bytes)
-    return RequestId(Origin(Head(limited), origins))
+    return RequestId(Origin(Head(BodyLimit(app, state.limits.body_bytes)), origins))
 
 
 async def _on_molva_error(request: Request, error: Exception) -> Response:
@@ -55,7 +54,7 @@ async def _on_invalid_query(_request: Request, error: Exception) -> Response:
 
 
 async def _on_http_exception(_request: Request, error: Exception) -> Response:
-    """Unknown paths and wrong methods: an empty body, as the native contract has it."""
+    """Unknown paths and wrong methods have an empty body, as the native contract has it."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     return Response(status_code=error.status_code, headers=error.headers)
 

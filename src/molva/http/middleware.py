@@ -11,8 +11,9 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from molva.errors import PayloadTooLarge
 from molva.http.origin import OriginPolicy
-from molva.http.problems import problem
+from molva.http.problems import problem, problem_of
 
 log = logging.getLogger("molva.http")
 
@@ -101,12 +102,11 @@ class Origin:
         await self._app(scope, receive, send_with_cors)
 
 
-class TooLarge(Exception):
-    """The body went over the limit while it was read."""
-
-
 class BodyLimit:
-    """Refuses bodies over the limit: by the header before a byte is read, and by count where the header lies."""
+    """Refuses bodies over the limit: by the header before a byte is read, and by count where the header lies.
+
+    The framework has such a middleware; its answer is plain text that cannot be given another body.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
@@ -116,29 +116,18 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = problem(413, "payload_too_large", "Request body exceeds the configured size limit")
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isdigit() and int(declared) > self._max_bytes:
-            await refusal(scope, receive, send)
+            await problem_of(PayloadTooLarge())(scope, receive, send)
             return
-        received, started = 0, False
+        received = 0
 
         async def receive_counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_bytes:
-                raise TooLarge
+                raise PayloadTooLarge  # the application's error handler answers
             return message
 
-        async def send_noted(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive_counted, send_noted)
-        except TooLarge:
-            if started:
-                raise
-            await refusal(scope, receive, send)
+        await self._app(scope, receive_counted, send)

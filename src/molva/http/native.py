@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 
 from molva import __version__
 from molva.engines.base import Options, Task
@@ -152,7 +152,7 @@ async def transcribe(
     "/v1/transcribe/stream",
     tags=["native"],
     openapi_extra=AUDIO_BODY,
-    response_class=EventStream,
+    response_class=StreamingResponse,
     responses={**ERRORS, 200: {"content": {"text/event-stream": {}}, "description": "Events `final` and `error`"}},
 )
 async def transcribe_stream(request: Request) -> Response:

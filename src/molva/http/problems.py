@@ -11,6 +11,7 @@ from molva.errors import Busy, MolvaError
 STATUS: dict[type[MolvaError], int] = {
     errors.EmptyAudio: 400,
     errors.OptionError: 400,
+    errors.PayloadTooLarge: 413,
     errors.AudioError: 422,
     errors.InferenceError: 422,
     errors.InferenceTimeout: 504,

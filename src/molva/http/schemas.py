@@ -117,9 +117,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         "description": "`empty_body`, `invalid_format`, `invalid_option`, `unsupported_task`; plain text for a query "
         "parameter of the wrong type",
         "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/Problem"}},
             "text/plain": {"schema": {"type": "string"}},
         },
+        "model": Problem,
     },
     403: _documented("`origin_denied`"),
     413: _documented("`payload_too_large`"),
