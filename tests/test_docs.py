@@ -1,0 +1,84 @@
+"""The documents name everything a user can meet."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from molva import errors
+from molva.cli import app
+from molva.errors import MolvaError
+from molva.http.app import create_app
+from molva.http.origin import OriginPolicy
+from molva.http.problems import STATUS, status_of
+from molva.http.state import Limits, ServerState
+from molva.models.catalog import CATALOG
+
+ROOT = Path(__file__).parent.parent
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]}
+
+
+def subclasses(kind: type[MolvaError]) -> Iterator[type[MolvaError]]:
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield child
+            yield from subclasses(child)
+
+
+def test_every_code_that_reaches_a_client_is_in_the_native_page() -> None:
+    reaching = {kind for kind in subclasses(MolvaError) if status_of(kind.__new__(kind)) != 500}
+    # Audio and engine failures have the route's own names; no model error is raised once a model is served.
+    unseen = {
+        errors.AudioError,
+        errors.AudioTooLong,
+        errors.InferenceError,
+        *subclasses(errors.ModelError),
+        errors.ModelError,
+    }
+    codes = {kind.code for kind in reaching - unseen}
+    codes |= {"invalid_audio", "transcription_error", "inference_error", "internal", "origin_denied"}
+    assert len(codes) > 10
+    assert [code for code in codes if f"`{code}`" not in PAGES["native.md"]] == []
+
+
+def test_every_error_is_drawn_in_the_tree_with_its_code() -> None:
+    tree = errors.__doc__ or ""
+    for kind in subclasses(MolvaError):
+        assert re.search(rf"─ {kind.__name__} +{kind.code} ", tree), kind
+
+
+def test_every_status_belongs_to_an_error() -> None:
+    assert all(issubclass(kind, MolvaError) for kind in STATUS)
+
+
+def test_every_route_is_in_the_native_page() -> None:
+    limits = Limits(body_bytes=1, max_audio_s=1, inference_timeout_s=None)
+    asgi = create_app(ServerState(model="m", device="cpu", pool_size=1, limits=limits), OriginPolicy())
+    while not hasattr(asgi, "openapi"):
+        asgi = asgi._app  # type: ignore[attr-defined]
+    paths = asgi.openapi()["paths"]
+    assert len(paths) >= 5
+    for path in [*paths, "/docs", "/openapi.json"]:
+        assert f"`{path}`" in PAGES["native.md"]
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_every_model_is_in_the_models_page(name: str) -> None:
+    assert f"`{name}`" in PAGES["models.md"]
+
+
+def test_every_option_of_transcribe_is_in_the_command_line_page() -> None:
+    command = get_command(app).commands["transcribe"]  # type: ignore[attr-defined]
+    for parameter in command.params:
+        if parameter.param_type_name == "option" and parameter.name != "help":
+            assert f"`{parameter.opts[0]}`" in PAGES["cli.md"], parameter.opts
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    folder = ROOT if page == "README.md" else ROOT / "docs"
+    for target in re.findall(r"\]\(([^)#]+)\)", PAGES[page]):
+        if not target.startswith("https://"):
+            assert (folder / target).exists(), target
