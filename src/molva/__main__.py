@@ -1,0 +1,5 @@
+"""`python -m molva` is `molva`."""
+
+from molva.cli import main
+
+main()

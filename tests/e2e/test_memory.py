@@ -1,0 +1,62 @@
+"""Memory does not grow with length."""
+
+import json
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import TINY, read_flac
+from tests.e2e.conftest import environment
+
+MEASURE = """
+import json, resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=open("transcript.json", "wb"))
+print(json.dumps(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 if sys.platform == "linux" else 2**20)))
+"""
+
+
+def peak_mib(recording: Path, tiny_dir: Path, folder: Path) -> float:
+    """Peak resident memory of `molva transcribe` on a recording."""
+    command = [sys.executable, "-m", "molva", "transcribe", str(recording), "--format", "json"]
+    command += ["--model", "gigaam-v3-ctc", "--model-dir", str(tiny_dir), "--precision", "fp32"]
+    result = subprocess.run(
+        [sys.executable, "-c", MEASURE, *command],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        timeout=280,
+        check=True,
+    )
+    return float(json.loads(result.stdout))
+
+
+def write_looped(path: Path, seconds: int) -> None:
+    """Real speech, again and again."""
+    clip = (read_flac(TINY / "unseen" / "long.flac") * 32767).astype(np.int16)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        left = seconds * 16_000
+        while left > 0:
+            file.writeframes(clip[:left].tobytes())
+            left -= min(left, clip.size)
+
+
+@pytest.mark.slow
+def test_three_hours_take_little_more_memory_than_a_minute(tiny_dir: Path, tmp_path: Path) -> None:
+    limit_mib = 300
+    short, long = tmp_path / "minute.wav", tmp_path / "three-hours.wav"
+    write_looped(short, 60)
+    write_looped(long, 3 * 3600)
+    minute = peak_mib(short, tiny_dir, tmp_path)
+    hours = peak_mib(long, tiny_dir, tmp_path)
+    transcript = json.loads((tmp_path / "transcript.json").read_text(encoding="utf-8"))
+    assert transcript["duration"] == 3 * 3600
+    assert len(transcript["words"]) > 10_000
+    assert transcript["coverage"]["speech"] == transcript["coverage"]["transcribed"] > 2 * 3600
+    assert hours - minute < limit_mib, (minute, hours)
