@@ -5,6 +5,7 @@
     │   ├── EmptyAudio             empty_body           there are no bytes at all
     │   └── AudioTooLong           audio_too_long       longer than the limit of this door
     ├── OptionError                invalid_option       a value the caller chose is not allowed
+    │   ├── InvalidFormat          invalid_format       no such output format
     │   └── UnsupportedTask        unsupported_task     the model cannot do what is asked
     ├── PayloadTooLarge            payload_too_large    more bytes than this door takes
     ├── SettingsError              invalid_settings     configuration that cannot be served
@@ -28,6 +29,7 @@
 holds no path or internal detail unless the caller named it.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -70,6 +72,15 @@ class OptionError(MolvaError):
     def __init__(self, option: str, message: str) -> None:
         super().__init__(message)
         self.option = option
+
+
+class InvalidFormat(OptionError):
+    """There is no such output format."""
+
+    code = "invalid_format"
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__("format", f"Unknown format '{name[:40]}'. Known: {', '.join(known)}.")
 
 
 class UnsupportedTask(OptionError):
