@@ -46,7 +46,7 @@ def test_every_code_that_reaches_a_client_is_in_the_native_page() -> None:
 def test_every_error_is_drawn_in_the_tree_with_its_code() -> None:
     tree = errors.__doc__ or ""
     for kind in subclasses(MolvaError):
-        assert re.search(rf"─ {kind.__name__} +{kind.code} ", tree), kind
+        assert re.search(rf"─ {kind.__name__} +{kind.code}\s", tree), kind
 
 
 def test_every_status_belongs_to_an_error() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from molva.audio.resample import MAX_RATE, Resampler
+from molva.audio.resample import MAX_RATE, MIN_RATE, Resampler
 from molva.errors import AudioError
 from molva.samples import SAMPLE_RATE, Samples
 
@@ -92,12 +92,12 @@ def test_the_callers_array_is_left_alone() -> None:
     assert np.isnan(samples).all()
 
 
-@pytest.mark.parametrize("rate", [1, MAX_RATE])
+@pytest.mark.parametrize("rate", [MIN_RATE, MAX_RATE])
 def test_the_lowest_and_the_highest_rate_are_taken(rate: int) -> None:
     assert len(resample(np.zeros(rate, np.float32), rate)) == SAMPLE_RATE
 
 
-@pytest.mark.parametrize("rate", [-1, 0, MAX_RATE + 1])
+@pytest.mark.parametrize("rate", [-1, 0, 1, MIN_RATE - 1, MAX_RATE + 1])
 def test_rates_beyond_are_refused(rate: int) -> None:
     with pytest.raises(AudioError):
         Resampler(rate)

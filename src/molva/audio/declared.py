@@ -10,7 +10,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 _MICROSECONDS = 1_000_000
-_STATED_PER_STREAM = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "flac", "aiff", "au", "caf"})
+_STATED_PER_STREAM = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "flac", "aiff", "au"})
 _STATED_PER_FILE = "matroska,webm"
 # Recorders that cannot go back to fill in the size of a WAV leave a number near 2 or 4 GiB, each its own.
 _WAV_PLACEHOLDER_BYTES = 0x7FF0_0000
@@ -21,15 +21,7 @@ _XING_WITHIN_BYTES = 256
 
 
 def declared_duration(container: InputContainer, stream: AudioStream, file: BinaryIO) -> float | None:
-    """Seconds of `stream` as its header states them, None where it does not. Leaves `file` where it was."""
-    position = file.tell()
-    try:
-        return _stated(container, stream, file)
-    finally:
-        file.seek(position)
-
-
-def _stated(container: InputContainer, stream: AudioStream, file: BinaryIO) -> float | None:
+    """Seconds of `stream` as its header states them, None where it does not. Moves the position in `file`."""
     context = stream.codec_context
     match container.format.name:
         case "wav":

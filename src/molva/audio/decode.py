@@ -3,14 +3,16 @@
 import io
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molva.audio.ffmpeg import Track
+from molva.audio.ogg import link_starts
 from molva.audio.resample import Resampler
 from molva.errors import AudioError, AudioTooLong, EmptyAudio
 from molva.samples import SAMPLE_RATE, Samples, seconds
@@ -38,17 +40,18 @@ class AudioReader:
         self._max_duration_s = max_duration_s
         self._decoded = 0
         self._shortfall_s = 0.0
+        self._damaged = False
         with ExitStack() as resources:
-            self._track = Track(_open(source, resources))
+            self._file = _open(source, resources)
+            starts = link_starts(self._file) or [0]
+            (first, *self._later_parts) = zip(starts, [*starts[1:], None], strict=True)
+            self._track = Track(self._file, *first)
             resources.callback(self._track.close)
+            self.declared_duration = self._track.declared_s
+            """Seconds that the header states; None where it states nothing, as in most streamed formats."""
             if max_duration_s is not None and self._promised_beyond(max_duration_s):
                 raise AudioTooLong(max_duration_s)
             self._resources: ExitStack | None = resources.pop_all()
-
-    @property
-    def declared_duration(self) -> float | None:
-        """Seconds that the header states; None where it states nothing, as in most streamed formats."""
-        return self._track.declared_s
 
     @property
     def duration(self) -> float:
@@ -64,7 +67,8 @@ class AudioReader:
         """Blocks of `BLOCK` samples, the last one shorter; once.
 
         Raises AudioTooLong as soon as there is more than the limit, AudioError where nothing could be decoded. Damaged
-        packets are left out, and a missing end is no error: see `shortfall_s`.
+        packets are left out, and a missing end is no error: see `shortfall_s`. A sound container with no sound in it
+        is an empty recording.
         """
         try:
             self._check_open()
@@ -73,7 +77,7 @@ class AudioReader:
                 yield block
                 self._check_open()
             self._shortfall_s = self._promised_beyond(self.duration)
-            if not self._decoded and (self._track.damaged or self._shortfall_s):
+            if not self._decoded and (self._damaged or self._shortfall_s):
                 raise AudioError
         finally:
             self.close()
@@ -102,12 +106,26 @@ class AudioReader:
         excess_s = declared_s - duration_s
         return excess_s if excess_s > _TOLERANCE_S + _TOLERANCE_SHARE * declared_s else 0.0
 
+    def _sound(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Rate in Hz and mono samples of all parts of the file."""
+        yield from self._track.sound()
+        self._damaged |= self._track.damaged
+        for start, end in self._later_parts:
+            try:
+                track = Track(self._file, start, end)
+            except AudioError:
+                self._damaged = True
+                continue
+            with closing(track):
+                yield from track.sound()
+            self._damaged |= track.damaged
+
     def _resampled(self) -> Iterator[Samples]:
-        """Pieces of about a second at most, of any length."""
-        rate = 0
+        """Pieces of about a second at most."""
         resampler: Resampler | None = None
-        heard, heard_before_s = 0, 0.0
-        for frame_rate, frame in self._track.sound():
+        rate = heard = 0
+        heard_before_s = 0.0
+        for frame_rate, frame in self._sound():
             if resampler is None or frame_rate != rate:
                 if resampler is not None:
                     yield resampler.flush()
@@ -141,7 +159,6 @@ def _open(source: Source, resources: ExitStack) -> BinaryIO:
             file = source
     if file.seek(0, os.SEEK_END) == 0:
         raise EmptyAudio
-    file.seek(0)
     return file
 
 
@@ -150,11 +167,12 @@ def _blocks(pieces: Iterator[Samples]) -> Iterator[Samples]:
     block = np.empty(BLOCK, np.float32)
     filled = 0
     for piece in pieces:
-        while len(piece):
-            taken = piece[: BLOCK - filled]
+        rest = piece
+        while len(rest):
+            taken = rest[: BLOCK - filled]
             block[filled : filled + len(taken)] = taken
             filled += len(taken)
-            piece = piece[len(taken) :]
+            rest = rest[len(taken) :]
             if filled == BLOCK:
                 yield block
                 block, filled = np.empty(BLOCK, np.float32), 0

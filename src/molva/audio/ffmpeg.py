@@ -22,7 +22,7 @@ from av.stream import Discard
 from numpy.typing import NDArray
 
 from molva.audio.declared import declared_duration
-from molva.audio.resample import MAX_RATE
+from molva.audio.resample import check_rate
 from molva.errors import AudioError
 
 CONTAINERS = "wav,w64,aiff,au,caf,mp3,aac,flac,ogg,matroska,mov,amr,asf"
@@ -34,19 +34,13 @@ CODECS = frozenset(
         *("adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "g722", "g726", "g726le"),
         *("gsm", "gsm_ms", "g723_1", "g729", "ilbc", "truespeech", "speex", "amrnb", "amrwb"),
         *("aac", "mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float", "ac3", "eac3", "dca"),
-        *("opus", "vorbis", "flac", "alac", "wmav1", "wmav2", "wmapro", "wmavoice", "wmalossless"),
+        *("opus", "vorbis", "flac", "alac", "wmav1", "wmav2", "wmavoice"),
     }
 )
 """Decoders that may run. Sound only: the picture of a video is never decoded, not even to look at it."""
 
-_OPTIONS = {
-    "format_whitelist": CONTAINERS,
-    "codec_whitelist": ",".join(sorted(CODECS)),
-    "protocol_whitelist": "none",
-    "max_streams": "32",
-    # Looking for missing timestamps, FFmpeg may keep the whole file in memory; nobody asks for them here.
-    "fflags": "-genpts",
-}
+_MAX_FRAME_SAMPLES = 1 << 22
+"""Of all channels together: 32 MiB as float64, and eight times what any codec makes."""
 
 _MAX_ALLOCATION_BYTES = 64 << 20
 """The index of 15 hours of AAC fits; a sample table that claims billions of samples in a few bytes does not."""
@@ -58,11 +52,22 @@ _MAX_READ_ERRORS = 16
 """In a row; where as many attempts found no packet, there is none."""
 
 # PyAV decodes a packet into a list of all its frames. Made in good faith a packet is one frame, but thousands of
-# frames of silence fit into it.
-_MAX_PACKET_BYTES = {"flac": 512 << 10, "alac": 512 << 10, "aac": 8 << 10, **dict.fromkeys(("amrnb", "amrwb"), 8 << 10)}
-_MAX_PACKET_BYTES_PCM = 4 << 20
-_MAX_PACKET_BYTES_OTHER = 64 << 10
+# frames of silence fit into it. These are sizes that one frame does not reach.
+_MAX_PACKET_BYTES = {"aac": 8 << 10, "opus": 64 << 10, "vorbis": 64 << 10, "dca": 64 << 10} | dict.fromkeys(
+    ("flac", "alac"), 512 << 10
+)
+_MAX_PACKET_BYTES_OTHER = 16 << 10
 _FLAC_FRAME_MARKS = (b"\xff\xf8", b"\xff\xf9")
+
+_OPTIONS = {
+    "format_whitelist": CONTAINERS,
+    "codec_whitelist": ",".join(sorted(CODECS)),
+    "protocol_whitelist": "none",
+    "max_streams": "32",
+    "max_samples": str(_MAX_FRAME_SAMPLES),
+    # Looking for missing timestamps, FFmpeg may keep the whole file in memory; nobody asks for them here.
+    "fflags": "-genpts",
+}
 
 # FFmpeg's own decoders fail on the frames of silence (DTX) in recorded phone calls, and each one left out moves all
 # later times.
@@ -93,9 +98,12 @@ _limit_allocations()
 class Track:
     """The best audio track of a file."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        """Raises AudioError where there is none that can be decoded; OSError where the file cannot be read."""
-        self._input = _Input(file)
+    def __init__(self, file: BinaryIO, start: int = 0, end: int | None = None) -> None:
+        """Of all that lies in `file` from byte `start` to `end`; other users may move its position in between.
+
+        Raises AudioError where there is none that can be decoded; OSError where the file cannot be read.
+        """
+        self._input = _Input(file, start, end)
         try:
             self._container = av.open(
                 self._input, "r", options=_OPTIONS, metadata_errors="replace", io_open=_open_nothing
@@ -119,7 +127,7 @@ class Track:
     def sound(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Rate in Hz and mono samples, shape (n,), frame by frame; either may change in the middle of a file."""
         for packet in self._packets():
-            if not _is_plausible(self._decoder.name, packet):
+            if not _is_plausible(self._stream.codec_context.name, packet):
                 self.damaged = True
                 continue
             yield from self._decode(packet)
@@ -153,29 +161,38 @@ class Track:
 
 
 class _Input:
-    """The file as FFmpeg sees it: without a name, and with an end where too much was read for nothing."""
+    """The bytes as FFmpeg sees them: without a name, and with an end where too much was read for nothing."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, start: int, end: int | None) -> None:
         self._file = file
+        self._start = start
+        self._end = file.seek(0, os.SEEK_END) if end is None else end
+        self._position = start
         self._left = _MAX_READ_BYTES
 
     def refill(self) -> None:
         self._left = _MAX_READ_BYTES
 
     def read(self, size: int) -> bytes:
-        data = self._file.read(min(size, self._left))
+        size = min(size, self._left, self._end - self._position)
+        if size <= 0:
+            return b""
+        self._file.seek(self._position)
+        data = self._file.read(size)
+        self._position += len(data)
         self._left -= len(data)
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        try:
-            return self._file.seek(offset, whence)
-        except (OSError, ValueError):
+        base = {os.SEEK_SET: self._start, os.SEEK_CUR: self._position, os.SEEK_END: self._end}[whence]
+        if base + offset < self._start:
             # Broken headers point anywhere; FFmpeg takes a negative answer for an error.
             return -1
+        self._position = base + offset
+        return self.tell()
 
     def tell(self) -> int:
-        return self._file.tell()
+        return self._position - self._start
 
 
 def _open_nothing(*_: object) -> BinaryIO:
@@ -198,8 +215,7 @@ def _find_stream(container: InputContainer) -> AudioStream:
 
 def _open_decoder(stream: AudioStream) -> AudioCodecContext:
     decoder = stream.codec_context
-    if not 0 < decoder.sample_rate <= MAX_RATE:
-        raise AudioError
+    check_rate(decoder.sample_rate)
     # PyAV 17.1 to 19.0 frees the memory of a custom channel layout twice, here and with every frame: a file with its
     # channels in an odd order ends the process. Only their number matters, so it takes the place of the layout before
     # anything else asks for it.
@@ -212,6 +228,7 @@ def _open_decoder(stream: AudioStream) -> AudioCodecContext:
         decoder.sample_rate = rate
         decoder.layout = "mono"
     decoder.thread_count = 1
+    decoder.options = {"max_samples": str(_MAX_FRAME_SAMPLES)}
     try:
         decoder.open()
     except av.FFmpegError as error:
@@ -222,12 +239,14 @@ def _open_decoder(stream: AudioStream) -> AudioCodecContext:
 def _is_plausible(codec: str, packet: "Packet[AudioStream]") -> bool:
     """Whether the packet can be decoded without filling the memory."""
     if codec.startswith("pcm_"):
-        return packet.size <= _MAX_PACKET_BYTES_PCM
+        return True
+    if packet.size > _MAX_PACKET_BYTES.get(codec, _MAX_PACKET_BYTES_OTHER):
+        return False
     if codec == "flac":
         data = bytes(packet)
-        # By chance, there is something like the start of a frame in every 32 KiB.
+        # By chance, something like the start of a frame is in every 32 KiB.
         return sum(data.count(mark) for mark in _FLAC_FRAME_MARKS) <= 16 + len(data) // 4096
-    return packet.size <= _MAX_PACKET_BYTES.get(codec, _MAX_PACKET_BYTES_OTHER)
+    return True
 
 
 def _mono(frame: AudioFrame) -> NDArray[np.float32]:

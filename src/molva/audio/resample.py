@@ -9,19 +9,25 @@ from numpy.typing import NDArray
 from molva.errors import AudioError
 from molva.samples import SAMPLE_RATE, Samples
 
-MAX_RATE = 192_000
-"""Hz; nothing records speech faster, and a header that says so is broken or hostile."""
+MIN_RATE, MAX_RATE = 1_000, 192_000
+"""Hz. Speech is recorded with no other, and a header that says so is broken or hostile: every sample at 1 Hz would
+become 16000."""
 
 _NOTHING = np.zeros(0, np.float32)
+
+
+def check_rate(rate: int) -> None:
+    """Raises AudioError where `rate`, in Hz, is not one to record speech with."""
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError
 
 
 class Resampler:
     """One stream of mono audio on its way to `SAMPLE_RATE`."""
 
     def __init__(self, rate_in: int) -> None:
-        """`rate_in` is in Hz. Raises AudioError where it is not in 1..`MAX_RATE`."""
-        if not 0 < rate_in <= MAX_RATE:
-            raise AudioError
+        """`rate_in` is in Hz. Raises AudioError where it is not in `MIN_RATE`..`MAX_RATE`."""
+        check_rate(rate_in)
         self._stream = None
         if rate_in != SAMPLE_RATE:
             self._stream = soxr.ResampleStream(rate_in, SAMPLE_RATE, 1, dtype="float32", quality="HQ")

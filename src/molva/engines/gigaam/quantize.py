@@ -73,7 +73,8 @@ def saturates(quantized: Path) -> bool:
     """Whether an INT8 graph is likely to lose its signal on this CPU; files of other makers count as 8-bit ones."""
     if has_wide_accumulation():
         return False
-    return open_session(quantized).get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) != "s7"
+    metadata: dict[str, str] = open_session(quantized).get_modelmeta().custom_metadata_map
+    return metadata.get(WEIGHTS_KEY) != "s7"
 
 
 def write_int8(source: Path, target: Path, *, bits: int) -> None:
