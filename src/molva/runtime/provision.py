@@ -44,7 +44,7 @@ def choose_model(name: str, store: ModelStore, hub: Hub, progress: OnProgress = 
     if name != AUTO:
         spec = find(name)
         present = store.locate(spec) is not None
-        how = "was already here" if present else "is now downloaded"
+        how = "was already here" if present else "was brought here"
         return Choice(obtain(spec, store, hub, progress), f"asked for by name; it {how}")
     default = find(DEFAULT_MODEL)
     if here := store.locate(default):
