@@ -1,8 +1,13 @@
 """molva: speech to text on your own machine."""
 
+from typing import TYPE_CHECKING
+
 from molva.engines.base import Task
 from molva.errors import MolvaError
 from molva.transcript import Coverage, Segment, Transcript, Word
+
+if TYPE_CHECKING:
+    from molva.library import Transcriber, transcribe
 
 __version__ = "0.1.0"
 

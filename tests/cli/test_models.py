@@ -11,6 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from molva.cli import models as cli
+from molva.cli.console import show_downloads
 from molva.errors import HubUnreachable, ModelNotInstalled, UnknownModel
 from molva.models import catalog, packages, store
 from molva.models.download import Progress
@@ -149,7 +150,7 @@ def test_the_path_of_a_model_that_is_not_there_is_an_error() -> None:
 
 def test_a_terminal_shows_bars_and_notes() -> None:
     screen = io.StringIO()
-    with cli.show_downloads(Console(file=screen, force_terminal=True, width=120)) as progress:
+    with show_downloads(Console(file=screen, force_terminal=True, width=120)) as progress:
         progress(Progress("model.bin", 0, 2_000_000))
         progress(Progress("model.bin", 500_000, 2_000_000, note="the connection broke; trying again in 1 s"))
         progress(Progress("model.bin", 2_000_000, 2_000_000))

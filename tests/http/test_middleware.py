@@ -19,7 +19,7 @@ def test_a_given_request_id_comes_back(fake_server: Running) -> None:
 
 def test_without_one_a_version_7_uuid_is_made(fake_server: Running) -> None:
     made = [fake_server.client.get("/health").headers["x-request-id"] for _ in range(3)]
-    made.append(fake_server.client.get("/health", headers={"x-request-id": "ä".encode()}).headers["x-request-id"])
+    made.append(fake_server.client.get("/health", headers={b"x-request-id": "ä".encode()}).headers["x-request-id"])
     assert len(set(made)) == 4
     assert all(uuid.UUID(value).version == 7 for value in made)
 
