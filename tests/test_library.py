@@ -20,7 +20,7 @@ def transcriber(tiny_dir: Path) -> Iterator[molva.Transcriber]:
 
 def test_any_kind_of_source_gives_the_same(transcriber: molva.Transcriber) -> None:
     with CLIP.path.open("rb") as file:
-        sources = [
+        sources: list[library.Recording] = [
             CLIP.path,
             str(CLIP.path),
             CLIP.path.read_bytes(),

