@@ -11,6 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from molva.models import packages
+from molva.models.store import ModelStore
 from molva.samples import Samples
 
 DATA = Path(__file__).parent / "data"
@@ -94,3 +96,11 @@ def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(TINY / name, folder / name)
     build_ctc_graph(folder / "v3_ctc.onnx")
     return folder
+
+
+@pytest.fixture(scope="session")
+def whisper_base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """whisper-base, put together from its data packages, which the development lock installs."""
+    found = packages.whisper_base_packages()
+    assert found is not None, "the whisper-base data packages are not installed: pip install 'molva[whisper-base]'"
+    return packages.assemble(ModelStore(tmp_path_factory.mktemp("whisper")), found).directory

@@ -1,7 +1,6 @@
 """`molva serve` from its start to its end."""
 
 import json
-import re
 import shlex
 import signal
 import socket
@@ -18,12 +17,7 @@ from molva.runtime.loading import sample_speech
 from tests.conftest import DATA
 from tests.e2e.conftest import answers, molva_serve, run_molva
 from tests.http.conftest import wav
-
-CLIP_TEXT = "тогда лось вышел на двор первый раз за эти семь дней"
-
-
-def plain(text: str) -> str:
-    return " ".join(re.sub(r"[^\w\s]", "", text.lower().replace("ё", "е")).split())
+from tests.text import CLIP_TEXT, plain
 
 
 def follow_the_printed_line(output: str) -> httpx2.Response:

@@ -221,7 +221,7 @@ def _open_decoder(stream: AudioStream) -> AudioCodecContext:
     # anything else asks for it.
     channels = decoder.channels
     if channels:
-        pass
+        decoder.layout = f"{channels} channels"
     if _AMR.get(decoder.name) in av.codecs_available:
         rate = decoder.sample_rate
         decoder = cast(AudioCodecContext, av.CodecContext.create(_AMR[decoder.name], "r"))
