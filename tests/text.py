@@ -2,7 +2,7 @@
 
 import re
 
-CLIP_TEXT = "тогда лось вышел на двор первый раз за эти семь дней"
+CLIP_TEXT = "его сына я знал не так уж хорошо но все же лучше чем отца"
 """What is said in the shipped clip, `assets/speech.wav`."""
 
 

@@ -62,7 +62,7 @@ CLOSE = {
     "wav-mulaw": Close(0.9998),
     "au-mulaw": Close(0.9998),
     # A model of speech, not of its waveform: 5 ms of lookahead, frames of 20 ms.
-    "amr": Close(0.7, delay_s=0.006, length_s=0.02),
+    "amr": Close(0.7, delay_s=0.006, length_s=0.025),
 }
 
 
