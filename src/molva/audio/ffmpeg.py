@@ -6,6 +6,7 @@ parts may run is listed, and what it may hold in memory is limited, whatever a h
 
 import ctypes
 import io
+import logging
 import os
 from collections.abc import Iterator
 from typing import BinaryIO, cast
@@ -24,6 +25,8 @@ from numpy.typing import NDArray
 from molva.audio.declared import declared_duration
 from molva.audio.resample import check_rate
 from molva.errors import AudioError
+
+log = logging.getLogger(__name__)
 
 CONTAINERS = "wav,w64,aiff,au,caf,mp3,aac,flac,ogg,matroska,mov,amr,asf"
 """Demuxers that may read a file. No playlists, no lists of files, no sessions, no raw formats."""
@@ -86,10 +89,14 @@ _SAMPLE_FORMATS: dict[str, tuple[str, float, float]] = {
 
 def _limit_allocations() -> None:
     """The one limit that all of FFmpeg respects. PyAV has no call for it; it holds for the whole process."""
-    libraries = ctypes.CDLL(av._core.__file__)
-    libraries.av_max_alloc.argtypes = [ctypes.c_size_t]
-    libraries.av_max_alloc.restype = None
-    libraries.av_max_alloc(_MAX_ALLOCATION_BYTES)
+    try:
+        av_max_alloc = ctypes.CDLL(av._core.__file__).av_max_alloc
+    except (OSError, AttributeError):
+        log.warning("this build of PyAV hides FFmpeg's memory limit; a hostile file may take gigabytes")
+        return
+    av_max_alloc.argtypes = [ctypes.c_size_t]
+    av_max_alloc.restype = None
+    av_max_alloc(_MAX_ALLOCATION_BYTES)
 
 
 _limit_allocations()
