@@ -188,3 +188,19 @@ def test_the_first_window_tells_the_language_of_the_whole() -> None:
     assert transcript.language == "ru"
     assert asked[0] is None
     assert set(asked[1:]) == {"ru"}
+
+
+def test_a_translation_is_in_english_and_later_windows_keep_the_language_that_was_heard() -> None:
+    asked: list[str | None] = []
+
+    def script(samples: Samples, options: Options) -> str:
+        asked.append(options.language)
+        return "word"
+
+    engine = FakeEngine(script)
+    engine.info = replace(engine.info, languages=("en", "ru"), tasks=("transcribe", "translate"))
+    scheduler = Scheduler(engine, workers=1)
+    transcript = transcribe_all(LONG, scheduler, load_vad(), Options(task="translate"))
+    scheduler.close()
+    assert transcript.language == "en"
+    assert set(asked[1:]) == {"ru"}

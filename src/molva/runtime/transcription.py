@@ -20,6 +20,9 @@ from molva.speech.stitch import Stitcher
 from molva.speech.vad import VadModel, VadStream
 from molva.transcript import UNDETERMINED, Coverage, Segment, Transcript
 
+TRANSLATED = "en"
+"""What translations are written in, whatever was heard."""
+
 
 class Transcription:
     """One recording on its way. Iterate for the segments as they become final, then take the transcript."""
@@ -81,10 +84,11 @@ class Transcription:
 
     def _result(self, reader: AudioReader | ArrayReader) -> Transcript:
         languages = self._scheduler.info.languages
+        language = self._language or (languages[0] if len(languages) == 1 else UNDETERMINED)
         return Transcript(
             segments=tuple(self._segments),
             duration=round(reader.duration, 3),
-            language=self._language or (languages[0] if len(languages) == 1 else UNDETERMINED),
+            language=TRANSLATED if self._options.task == "translate" else language,
             coverage=Coverage(speech_s=seconds(self._speech), transcribed_s=seconds(self._transcribed)),
             declared_duration=reader.declared_duration if reader.shortfall_s > 0 else None,
         )
@@ -110,6 +114,8 @@ class Transcription:
             if hypothesis.language != UNDETERMINED:
                 self._language = self._language or hypothesis.language
             self._transcribed += window.speech
+            if self._options.task == "translate":
+                hypothesis = replace(hypothesis, language=TRANSLATED)
             yield from self._keep(self._stitcher.feed(window, hypothesis))
 
     def _keep(self, segments: list[Segment]) -> Iterator[Segment]:
