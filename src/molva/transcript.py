@@ -72,7 +72,7 @@ class Transcript:
     duration: float
     """Seconds of audio that were decoded."""
     language: str
-    """Of the text, as ISO 639-1 code: given, detected, or the model's only one; `en` for translations; else UNDETERMINED."""
+    """Of the text, ISO 639-1: given, detected, the model's only one, or `en` for translations; else UNDETERMINED."""
     coverage: Coverage
     declared_duration: float | None = None
     """What the container promised, where it did; more than `duration` means the file was cut short."""

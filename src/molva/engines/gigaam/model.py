@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from molva.engines.base import EngineInfo, Hypothesis, Options, Token
 from molva.engines.gigaam.ctc import Emission, decode_ctc
+from molva.engines.gigaam.encoder import run_encoder
 from molva.engines.gigaam.features import HOP, SPECS, Features, FeatureSpec, log_mel
 from molva.engines.gigaam.rnnt import Transducer, read_joint, read_predictor
 from molva.engines.gigaam.vocabulary import Vocabulary, group_words, join_text, read_vocabulary
@@ -64,7 +65,6 @@ class GigaamEngine:
         self._config = config
         self._spec: FeatureSpec = SPECS["v2" if config.version == "v2" else "v3"]
         self._session = session
-        self._features_name, self._lengths_name = (value.name for value in session.get_inputs())
         self._vocabulary = vocabulary
         self._transducer = transducer
 
@@ -94,12 +94,10 @@ class GigaamEngine:
         n_frames = features[0].shape[1]
         if n_frames == 0:
             return np.zeros((len(features), 0, len(self._vocabulary)), np.float32)
-        lengths = np.full(len(features), n_frames, np.int64)
         try:
-            outputs = self._session.run(None, {self._features_name: np.stack(features), self._lengths_name: lengths})
+            frames = run_encoder(self._session, features)
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             raise InferenceError from error
-        frames: NDArray[np.float32] = outputs[0]
         return frames if self._transducer is None else frames.transpose(0, 2, 1)
 
     def _emissions(self, frames: NDArray[np.float32]) -> list[Emission]:
@@ -210,12 +208,9 @@ def check_encoder(
 
     The graphs' declared shapes leave axes open, so only a run tells.
     """
-    n_mels, n_frames = SPECS["v3"].n_mels, 16
-    features, lengths = np.zeros((1, n_mels, n_frames), np.float32), np.array([n_frames], np.int64)
+    n_mels = SPECS["v3"].n_mels
     try:
-        output = session.run(None, dict(zip((i.name for i in session.get_inputs()), (features, lengths), strict=True)))[
-            0
-        ]
+        output = run_encoder(session, [np.zeros((n_mels, 16), np.float32)])
     except Exception as error:  # onnxruntime's exceptions share no base of their own
         raise ModelFilesInvalid(
             file.name, f"does not take features (batch, {n_mels}, frames) and their lengths"

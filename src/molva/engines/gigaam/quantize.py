@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
-from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from molva.engines.gigaam.encoder import run_encoder
 from molva.engines.gigaam.features import SPECS, log_mel
 from molva.engines.onnx import open_session
 from molva.errors import DiskFull, ModelError, ModelFilesInvalid
@@ -103,12 +102,6 @@ def write_int8(source: Path, target: Path, *, bits: int) -> None:
 def measure_agreement(encoder: Path, quantized: Path, speech: Samples, version: str) -> float:
     """Centred cosine, -1..1, between the outputs of two encoders for the same speech."""
     features = log_mel(speech, SPECS["v2" if version == "v2" else "v3"])
-    one, other = (_run(open_session(path), features) for path in (encoder, quantized))
+    one, other = (run_encoder(open_session(path), [features]).astype(np.float64) for path in (encoder, quantized))
     one, other = one - one.mean(), other - other.mean()
     return float((one * other).sum() / np.sqrt((one * one).sum() * (other * other).sum()))
-
-
-def _run(session: onnxruntime.InferenceSession, features: NDArray[np.float32]) -> NDArray[np.float64]:
-    names = [value.name for value in session.get_inputs()]
-    output = session.run(None, dict(zip(names, (features[None], np.array([features.shape[1]])), strict=True)))[0]
-    return np.asarray(output, np.float64)
