@@ -1,99 +1,93 @@
-"""Words -> cues: the stretches of text that subtitles and tables show at a time."""
+"""Words -> subtitle cues. What SRT, WebVTT and TSV share; they differ in spelling only."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from molva.transcript import Segment, Transcript, Word, word_separator
 
-LONGEST_PAUSE_S = 2.0
-"""A longer pause between two words ends a cue: a subtitle must not hang over silence."""
+MAX_PAUSE_S = 2.0
+"""A longer pause between two words ends the cue: no text hangs over silence."""
 
-SHORTEST_CUE_S = 0.5
-"""How long a cue stays at least, where the next one leaves it the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How text is laid out. A limit of 0 is none."""
-
-    max_chars_per_line: int = 80
-    max_words_per_line: int = 14
-    word_timestamps: bool = False
-    """Whether Markdown gets a table of words."""
+MIN_DISPLAY_MS = 300
+"""How long a cue is shown at least where the next one leaves room: an engine may place a whole word in one instant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One line of text and when it is shown; seconds."""
+    """One line of subtitles; milliseconds from the start, `start_ms < end_ms`."""
+
+    start_ms: int
+    end_ms: int
+    text: str
+    """One line, not empty, marked with the speaker where one is known; not escaped for any format."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A cue as it was spoken: seconds, which may be equal or overlap the next line's."""
 
     start: float
     end: float
     text: str
 
 
-def split_cues(transcript: Transcript, layout: Layout) -> list[Cue]:
-    """Cues in order, apart from each other, each shorter than the limits where its words allow."""
+def build_cues(transcript: Transcript, max_chars: int = 80, max_words: int = 14) -> list[Cue]:
+    """The whole transcript as cues that do not overlap, in order.
+
+    A cue ends at a segment's end, at a change of speaker, at a pause, and where the next word would make it longer
+    than `max_chars` characters (the speaker's mark included) or `max_words` words; 0 sets no limit. A single longer
+    word stands alone. A segment without words is one cue, however long.
+    """
     separator = word_separator(transcript.language)
-    cues = [cue for segment in transcript.segments for cue in _of_segment(segment, layout, separator)]
-    return _apart(cues)
+    lines = [line for segment in transcript.segments for line in _lines_of(segment, separator, max_chars, max_words)]
+    return _place(lines, transcript.duration)
 
 
-def speaker_mark(speaker: int | None) -> str:
-    """What stands before the text of a known speaker."""
-    return "" if speaker is None else f"[SPEAKER_{speaker}] "
+def speaker_name(speaker: int) -> str:
+    """What a speaker is called in every text format."""
+    return f"SPEAKER_{speaker}"
 
 
 def one_line(text: str) -> str:
-    """Text without line breaks and runs of spaces."""
+    """`text` with single spaces for all white space, line breaks included."""
     return " ".join(text.split())
 
 
-def clock(seconds: float, decimal_mark: str) -> str:
-    """`HH:MM:SS,mmm` with the format's own decimal mark; hours may have more digits."""
-    ms = max(round(seconds * 1000), 0)
-    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{decimal_mark}{ms % 1000:03}"
-
-
-def _of_segment(segment: Segment, layout: Layout, separator: str) -> Iterator[Cue]:
-    if not segment.words:
-        if text := one_line(segment.text):
-            yield Cue(segment.start, segment.end, text)
-        return
-    for words in _lines(segment.words, layout, separator):
-        text = one_line(separator.join(word.text for word in words))
-        if text:
-            yield Cue(words[0].start, words[-1].end, speaker_mark(words[0].speaker) + text)
-
-
-def _lines(words: Sequence[Word], layout: Layout, separator: str) -> Iterator[list[Word]]:
-    line: list[Word] = []
-    length = 0
-    for word in words:
-        grown = length + len(separator) + len(word.text)
-        if line and (
-            word.speaker != line[0].speaker
-            or word.start - line[-1].end > LONGEST_PAUSE_S
-            or (0 < layout.max_words_per_line <= len(line))
-            or (0 < layout.max_chars_per_line < grown)
+def _lines_of(segment: Segment, separator: str, max_chars: int, max_words: int) -> Iterable[_Line]:
+    words = [word for word in segment.words if one_line(word.text)]
+    if not words:
+        text = one_line(segment.text)
+        return [_Line(segment.start, segment.end, text)] if text else []
+    groups = [words[:1]]
+    for word in words[1:]:
+        longer = [*groups[-1], word]
+        if (
+            word.speaker != groups[-1][-1].speaker
+            or word.start - groups[-1][-1].end > MAX_PAUSE_S
+            or 0 < max_words < len(longer)
+            or 0 < max_chars < len(_text_of(longer, separator))
         ):
-            yield line
-            line = []
-        length = grown if line else len(word.text)
-        line.append(word)
-    if line:
-        yield line
+            groups.append([word])
+        else:
+            groups[-1] = longer
+    return [_Line(group[0].start, group[-1].end, _text_of(group, separator)) for group in groups]
 
 
-def _apart(cues: list[Cue]) -> list[Cue]:
-    """The cues in whole milliseconds, each with some length, none begun before the one before it has ended."""
+def _text_of(words: Sequence[Word], separator: str) -> str:
+    """The words of one speaker, marked with who it is."""
+    text = separator.join(one_line(word.text) for word in words)
+    speaker = words[0].speaker
+    return text if speaker is None else f"[{speaker_name(speaker)}] {text}"
+
+
+def _place(lines: Sequence[_Line], duration: float) -> list[Cue]:
+    """Whole milliseconds for every line: it starts after the line before it has, and ends before the next one does."""
     starts: list[int] = []
-    for cue in cues:
+    for line in lines:
         earliest = starts[-1] + 1 if starts else 0
-        starts.append(max(round(cue.start * 1000), earliest))
-    placed = []
-    limits = [later for _, later in pairwise([*starts, None])]
-    for cue, start, limit in zip(cues, starts, limits, strict=True):
-        end = max(round(cue.end * 1000), start + round(SHORTEST_CUE_S * 1000))
-        placed.append(replace(cue, start=start / 1000, end=(end if limit is None else min(end, limit)) / 1000))
-    return placed
+        starts.append(max(round(line.start * 1000), earliest))
+    limits = [*starts[1:], max(round(duration * 1000), starts[-1] + 1)] if starts else []
+    return [
+        Cue(start, min(max(round(line.end * 1000), start + MIN_DISPLAY_MS), limit), line.text)
+        for line, start, limit in zip(lines, starts, limits, strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""The native door's JSON: `text`, `words`, `duration`, and what molva adds."""
+"""The native JSON body."""
 
 import json
 from typing import Any
@@ -6,31 +6,36 @@ from typing import Any
 from molva.transcript import Transcript, Word
 
 
-def word_object(word: Word) -> dict[str, Any]:
-    """A word as it goes over the wire; `speaker` only where it is known."""
-    body: dict[str, Any] = {
-        "word": word.text,
-        "start": round(word.start, 3),
-        "end": round(word.end, 3),
-        "confidence": round(word.confidence, 4),
-    }
-    if word.speaker is not None:
-        body["speaker"] = word.speaker
-    return body
-
-
-def to_json(transcript: Transcript) -> str:
-    """The whole transcript as one object."""
+def write_json(transcript: Transcript) -> str:
+    """Text, words and duration, with what is known about the language and the coverage."""
     body: dict[str, Any] = {
         "text": transcript.text,
         "words": [word_object(word) for word in transcript.words],
-        "duration": round(transcript.duration, 3),
+        "duration": _milliseconds(transcript.duration),
         "language": transcript.language,
         "coverage": {
-            "speech": round(transcript.coverage.speech_s, 3),
-            "transcribed": round(transcript.coverage.transcribed_s, 3),
+            "speech": _milliseconds(transcript.coverage.speech_s),
+            "transcribed": _milliseconds(transcript.coverage.transcribed_s),
         },
     }
     if transcript.declared_duration is not None:
-        body["declared_duration"] = round(transcript.declared_duration, 3)
-    return json.dumps(body, ensure_ascii=False)
+        body["declared_duration"] = _milliseconds(transcript.declared_duration)
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def word_object(word: Word) -> dict[str, Any]:
+    """One word as every native door sends it; `speaker` only where it is known."""
+    fields: dict[str, Any] = {
+        "word": word.text,
+        "start": _milliseconds(word.start),
+        "end": _milliseconds(word.end),
+        "confidence": round(word.confidence, 4),
+    }
+    if word.speaker is not None:
+        fields["speaker"] = word.speaker
+    return fields
+
+
+def _milliseconds(time: float) -> float:
+    """Seconds, to the millisecond."""
+    return round(time, 3)

@@ -1,48 +1,74 @@
-"""Every format by its name."""
+"""Which formats there are, what they are called, and the one way into them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
 
 from molva.errors import InvalidFormat
-from molva.formats.cues import Layout
-from molva.formats.json import to_json
-from molva.formats.markdown import to_markdown
-from molva.formats.subtitles import to_srt, to_tsv, to_vtt
+from molva.formats.cues import build_cues
+from molva.formats.json import write_json
+from molva.formats.markdown import write_markdown
+from molva.formats.subtitles import write_srt, write_tsv, write_vtt
 from molva.transcript import Transcript
-
-__all__ = ["FORMATS", "Format", "Layout", "parse_format", "render"]
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     """One way to write a transcript down."""
 
-    name: str
+    name: Literal["json", "text", "srt", "vtt", "md", "tsv"]
     media_type: str
     extension: str
-    write: Callable[[Transcript, Layout], str]
+    """Of a file, without the dot."""
+    alias: str | None = None
 
 
-FORMATS = {
-    "json": Format("json", "application/json", "json", lambda transcript, _: to_json(transcript)),
-    "text": Format("text", "text/plain; charset=utf-8", "txt", lambda transcript, _: transcript.text),
-    "srt": Format("srt", "application/x-subrip; charset=utf-8", "srt", to_srt),
-    "vtt": Format("vtt", "text/vtt; charset=utf-8", "vtt", to_vtt),
-    "md": Format("md", "text/markdown; charset=utf-8", "md", to_markdown),
-    "tsv": Format("tsv", "text/tab-separated-values; charset=utf-8", "tsv", to_tsv),
-}
-ALIASES = {"txt": "text", "markdown": "md"}
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the caller chose about lines and tables; a format takes what concerns it."""
+
+    max_chars_per_line: int = 80
+    """Of a subtitle; 0 sets no limit."""
+    max_words_per_line: int = 14
+    """Of a subtitle; 0 sets no limit."""
+    word_timestamps: bool = False
+    """Append a table of words to Markdown."""
+
+
+_ALL = (
+    Format("json", "application/json", "json"),
+    Format("text", "text/plain; charset=utf-8", "txt", alias="txt"),
+    Format("srt", "application/x-subrip; charset=utf-8", "srt"),
+    Format("vtt", "text/vtt; charset=utf-8", "vtt"),
+    Format("md", "text/markdown; charset=utf-8", "md", alias="markdown"),
+    Format("tsv", "text/tab-separated-values; charset=utf-8", "tsv"),
+)
+
+FORMATS = MappingProxyType({name: fmt for fmt in _ALL for name in (fmt.name, fmt.alias) if name is not None})
+"""Every format by its name and its alias."""
 
 
 def parse_format(name: str) -> Format:
-    """The format called `name` in any letter case. Raises InvalidFormat, which lists what is known."""
-    lowered = name.lower()
-    found = FORMATS.get(ALIASES.get(lowered, lowered))
-    if found is None:
-        raise InvalidFormat(name, [*FORMATS, *ALIASES])
-    return found
+    """The format called `name`, in any letter case. Raises InvalidFormat, which lists what is known."""
+    known = FORMATS.get(name.lower())
+    if known is None:
+        raise InvalidFormat(name, list(FORMATS))
+    return known
 
 
-def render(transcript: Transcript, chosen: Format, layout: Layout) -> str:
-    """The transcript in a format."""
-    return chosen.write(transcript, layout)
+def render(transcript: Transcript, fmt: Format, layout: Layout) -> str:
+    """The transcript in the chosen format."""
+    limits = layout.max_chars_per_line, layout.max_words_per_line
+    match fmt.name:
+        case "json":
+            return write_json(transcript)
+        case "text":
+            return transcript.text
+        case "srt":
+            return write_srt(build_cues(transcript, *limits))
+        case "vtt":
+            return write_vtt(build_cues(transcript, *limits))
+        case "tsv":
+            return write_tsv(build_cues(transcript, *limits))
+        case "md":
+            return write_markdown(transcript, word_table=layout.word_timestamps)

@@ -1,30 +1,38 @@
-"""Cues -> SRT, WebVTT and TSV."""
+"""Cues -> SubRip, WebVTT and tab-separated values."""
 
-import html
+from collections.abc import Sequence
 
-from molva.formats.cues import Layout, clock, split_cues
-from molva.transcript import Transcript
+from molva.formats.cues import Cue
 
 
-def to_srt(transcript: Transcript, layout: Layout) -> str:
-    """SubRip: numbered from 1, a blank line between cues."""
-    blocks = (
-        f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{cue.text.replace('-->', '->')}\n"
-        for number, cue in enumerate(split_cues(transcript, layout), start=1)
+def write_srt(cues: Sequence[Cue]) -> str:
+    """SubRip: numbered from 1, one blank line between cues, times `HH:MM:SS,mmm`."""
+    return "\n".join(
+        f"{number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n{cue.text}\n"
+        for number, cue in enumerate(cues, start=1)
     )
-    return "\n".join(blocks)
 
 
-def to_vtt(transcript: Transcript, layout: Layout) -> str:
-    """WebVTT; `&`, `<` and `>` are escaped, so no text is taken for a tag or an arrow."""
-    blocks = (
-        f"\n{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{html.escape(cue.text, quote=False)}\n"
-        for cue in split_cues(transcript, layout)
+def write_vtt(cues: Sequence[Cue]) -> str:
+    """WebVTT: times `HH:MM:SS.mmm`, text escaped as https://www.w3.org/TR/webvtt1/#webvtt-cue-text-span asks."""
+    return "WEBVTT\n\n" + "\n".join(
+        f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n{_escape_vtt(cue.text)}\n" for cue in cues
     )
-    return "WEBVTT\n" + "".join(blocks)
 
 
-def to_tsv(transcript: Transcript, layout: Layout) -> str:
-    """A row a cue: start and end in milliseconds, text; the header that openai-whisper writes."""
-    rows = (f"{round(cue.start * 1000)}\t{round(cue.end * 1000)}\t{cue.text}" for cue in split_cues(transcript, layout))
-    return "\n".join(["start\tend\ttext", *rows]) + "\n"
+def write_tsv(cues: Sequence[Cue]) -> str:
+    """What openai-whisper writes: a header, then start and end in whole milliseconds and the text of each cue."""
+    rows = [f"{cue.start_ms}\t{cue.end_ms}\t{cue.text}\n" for cue in cues]
+    return "start\tend\ttext\n" + "".join(rows)
+
+
+def _clock(milliseconds: int, decimal_mark: str) -> str:
+    """`HH:MM:SS,mmm`; hours take as many digits as they need."""
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{decimal_mark}{milliseconds:03}"
+
+
+def _escape_vtt(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
