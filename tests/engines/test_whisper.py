@@ -3,13 +3,10 @@
 import json
 import math
 import re
-import shutil
 import sys
-import wave
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +18,6 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from molva import assets
 from molva.engines.base import Engine, EngineInfo, Hypothesis, Options
 from molva.engines.whisper import (
     Piece,
@@ -43,14 +39,11 @@ from molva.errors import (
     OptionError,
     UnsupportedTask,
 )
+from molva.runtime.loading import sample_speech
 from molva.samples import SAMPLE_RATE, Samples, seconds
 from molva.transcript import UNDETERMINED, Word
 from tests.conftest import DATA, read_flac
-
-
-def plain(text: str) -> str:
-    """Lower case, no punctuation, no ё: what word error rates are counted on."""
-    return " ".join(re.sub(r"[^\w\s]", " ", text.lower().replace("ё", "е")).split())
+from tests.text import CLIP_TEXT, plain
 
 
 def chords() -> Samples:
@@ -248,52 +241,52 @@ def test_a_gpu_that_cannot_be_used_is_not_taken_for_a_damaged_file(
 # --- the model's files
 
 
-@pytest.fixture
-def damaged(whisper_base_dir: Path, tmp_path: Path) -> Path:
-    """A copy of the model's folder to do harm in."""
-    return Path(shutil.copytree(whisper_base_dir, tmp_path / "model"))
+def nothing(_content: bytes) -> None:
+    return None
 
 
-def remove(path: Path) -> None:
-    path.unlink()
+def empty(_content: bytes) -> bytes:
+    return b""
 
 
-def cut_in_half(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+def half(content: bytes) -> bytes:
+    return content[: len(content) // 2]
 
 
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def make_json(path: Path) -> None:
-    path.write_text('{"feature_size": 128, "model": {"type": "BPE", "vocab": {}, "merges": []}}', encoding="utf-8")
+def other_json(_content: bytes) -> bytes:
+    return b'{"feature_size": 128, "model": {"type": "BPE", "vocab": {}, "merges": []}}'
 
 
 @pytest.mark.parametrize(
     ("name", "harm", "named"),
     [
-        ("config.json", remove, "config.json"),
-        ("config.json", cut_in_half, "config.json"),
-        ("model.bin", remove, "model.bin"),
-        ("model.bin", cut_in_half, "model.bin"),
+        ("config.json", nothing, "config.json"),
+        ("config.json", half, "config.json"),
+        ("model.bin", nothing, "model.bin"),
+        ("model.bin", half, "model.bin"),
         ("model.bin", empty, "model.bin"),
-        ("tokenizer.json", remove, "tokenizer.json"),
-        ("tokenizer.json", cut_in_half, "tokenizer.json"),
-        ("tokenizer.json", make_json, "tokenizer.json"),
-        ("vocabulary.txt", remove, "vocabulary"),
-        ("vocabulary.txt", cut_in_half, "vocabulary"),
-        ("preprocessor_config.json", make_json, "preprocessor_config.json"),
+        ("tokenizer.json", nothing, "tokenizer.json"),
+        ("tokenizer.json", half, "tokenizer.json"),
+        ("tokenizer.json", other_json, "tokenizer.json"),
+        ("vocabulary.txt", nothing, "vocabulary"),
+        ("vocabulary.txt", half, "vocabulary"),
+        ("preprocessor_config.json", other_json, "preprocessor_config.json"),
     ],
 )
 def test_missing_and_damaged_files_are_named(
-    name: str, harm: Callable[[Path], None], named: str, damaged: Path
+    name: str, harm: Callable[[bytes], bytes | None], named: str, whisper_base_dir: Path, tmp_path: Path
 ) -> None:
-    harm(damaged / name)
+    for file in whisper_base_dir.iterdir():
+        if file.name != name:
+            (tmp_path / file.name).symlink_to(file)
+    whole = whisper_base_dir / name
+    harmed = harm(whole.read_bytes() if whole.exists() else b"")
+    if harmed is not None:
+        (tmp_path / name).write_bytes(harmed)
     with pytest.raises(ModelFilesInvalid) as caught:
-        load(damaged, model="whisper-base", variant="base")
+        load(tmp_path, model="whisper-base", variant="base")
     assert caught.value.file_name == named
-    assert str(damaged) not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_the_bytes_of_tokens_make_up_the_text(whisper_base_dir: Path) -> None:
@@ -318,16 +311,7 @@ def engine(whisper_base_dir: Path) -> WhisperEngine:
 
 @pytest.fixture(scope="module")
 def speech() -> Samples:
-    with (resources.files(assets) / "speech.wav").open("rb") as file, wave.open(file) as clip:
-        return np.frombuffer(clip.readframes(clip.getnframes()), np.int16).astype(np.float32) / np.float32(32768)
-
-
-@pytest.fixture(scope="module")
-def phrase() -> str:
-    """What is said in that clip, according to its notice."""
-    notice = (resources.files(assets) / "NOTICE.md").read_text(encoding="utf-8")
-    [text] = re.findall("«(.+)»", notice)
-    return plain(text)
+    return sample_speech()
 
 
 def test_what_it_says_of_itself(engine: WhisperEngine) -> None:
@@ -349,9 +333,9 @@ def test_turbo_cannot_translate(whisper_base_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("language", ["ru", None])
-def test_real_speech(engine: WhisperEngine, speech: Samples, phrase: str, language: str | None) -> None:
+def test_real_speech(engine: WhisperEngine, speech: Samples, language: str | None) -> None:
     [hypothesis] = engine.transcribe([speech], Options(language))
-    assert plain(hypothesis.text) == phrase
+    assert plain(hypothesis.text) == CLIP_TEXT
     assert hypothesis.language == "ru"
     assert " ".join(word.text for word in hypothesis.words) == hypothesis.text
     assert "".join(token.text for token in hypothesis.tokens).strip() == hypothesis.text

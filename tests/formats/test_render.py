@@ -2,7 +2,7 @@
 
 import pytest
 
-from molva.errors import OptionError
+from molva.errors import InvalidFormat
 from molva.formats.cues import build_cues
 from molva.formats.json import write_json
 from molva.formats.markdown import write_markdown
@@ -35,7 +35,7 @@ def test_aliases_and_letter_case() -> None:
 
 @pytest.mark.parametrize("name", ["", "docx", "json "])
 def test_an_unknown_format_is_refused_with_what_is_known(name: str) -> None:
-    with pytest.raises(OptionError, match="json, text, txt, srt, vtt, md, markdown, tsv") as caught:
+    with pytest.raises(InvalidFormat, match="json, text, txt, srt, vtt, md, markdown, tsv") as caught:
         parse_format(name)
     assert caught.value.option == "format"
 
