@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +32,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     larger = MappingProxyType({**catalog.CATALOG, SPEC.name: SPEC})
     for module in (catalog, store, cli):
         monkeypatch.setattr(module, "CATALOG", larger)
+    # Commands log to the standard error of their moment, which is gone after the test.
+    monkeypatch.setattr(logging.root, "handlers", [])
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ def follow_the_printed_line(output: str) -> httpx2.Response:
     return httpx2.post(url, content=Path(at_file[1:]).read_bytes(), timeout=60)
 
 
+@pytest.mark.slow
 def test_a_newcomer_without_any_hub_gets_real_recognition(tmp_path: Path) -> None:
     """whisper-base from the installed packages; it says so, and the printed line transcribes the shipped clip."""
     with molva_serve("--port", "0", home=tmp_path) as process:
@@ -141,6 +142,7 @@ def test_the_log_holds_no_transcript(tmp_path: Path, tiny_dir: Path) -> None:
     assert not any(word in log for word in [*CLIP_TEXT.split()[:3], "secret"])
 
 
+@pytest.mark.slow
 def test_word_error_of_a_minute_of_real_speech(tmp_path: Path) -> None:
     """whisper-base on a reader it has never heard, over HTTP: the same words as JSON and as events."""
     reference = " ".join(u["text"] for u in json.loads((DATA / "festvox" / "minute.json").read_text(encoding="utf-8")))
