@@ -9,12 +9,13 @@ from typing import Self
 
 from molva.audio.array import AnySource
 from molva.engines.base import EngineInfo, Options, Task
+from molva.engines.cpu import usable_cores
 from molva.engines.silero import load_vad
 from molva.models.download import OnProgress
 from molva.models.store import ModelStore, default_model_dir
 from molva.runtime.loading import load_engine
 from molva.runtime.provision import AUTO, Hub, choose_model
-from molva.runtime.scheduler import Scheduler, usable_cores
+from molva.runtime.scheduler import Scheduler
 from molva.runtime.transcription import Transcription, transcribe_all
 from molva.transcript import Transcript
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from molva import __version__, assets
+from molva.engines.cpu import usable_cores
 from molva.engines.silero import load_vad
 from molva.errors import SettingsError
 from molva.http.app import create_app
@@ -25,7 +26,6 @@ from molva.models.store import ModelStore
 from molva.runtime.loading import load_engine
 from molva.runtime.provision import AUTO, Hub, choose_model
 from molva.runtime.recognizer import Recognizer
-from molva.runtime.scheduler import usable_cores
 from molva.runtime.slots import Slots
 from molva.settings import Settings
 

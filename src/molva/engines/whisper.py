@@ -1,7 +1,6 @@
 """The Whisper engine, over faster-whisper: an optional extra, imported when a model is loaded."""
 
 import json
-import os
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molva.engines.base import EngineInfo, Hypothesis, Options, Token
+from molva.engines.cpu import usable_cores
 from molva.errors import DeviceUnavailable, InferenceError, ModelError, ModelFilesInvalid
 from molva.samples import Samples, seconds
 from molva.transcript import UNDETERMINED, Word, word_separator
@@ -168,7 +168,7 @@ def load(directory: Path, *, model: str, variant: str, device: str = "cpu", work
             device=device,
             compute_type=COMPUTE_TYPES[device],
             num_workers=workers,
-            cpu_threads=threads_per_worker(workers),
+            cpu_threads=max(1, usable_cores() // workers),
             local_files_only=True,
         )
     except ValueError as error:  # the compute type
@@ -252,9 +252,3 @@ def byte_alphabet() -> dict[str, int]:
     themselves = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = sorted(set(range(0x100)) - set(themselves))
     return {chr(byte): byte for byte in themselves} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
-
-
-def threads_per_worker(workers: int) -> int:
-    """How many of this process's cores each worker gets, at least one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // workers)

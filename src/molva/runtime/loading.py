@@ -12,8 +12,9 @@ import numpy as np
 from molva import assets
 from molva.engines import whisper
 from molva.engines.base import Engine, Options
+from molva.engines.cpu import has_wide_accumulation
 from molva.engines.gigaam.model import GigaamFiles, load_gigaam, read_config
-from molva.engines.gigaam.quantize import has_wide_accumulation, int8_path, quantize_encoder, saturates
+from molva.engines.gigaam.quantize import int8_path, quantize_encoder, saturates
 from molva.errors import ModelError, ModelNotInstalled
 from molva.models.catalog import int8_names
 from molva.models.store import InstalledModel

@@ -4,7 +4,6 @@ The queue needs no bound of its own: each caller keeps a few windows in flight, 
 """
 
 import logging
-import os
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -22,13 +21,6 @@ class _Work:
     samples: Samples
     options: Options
     future: Future[Hypothesis] = field(default_factory=Future)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Scheduler:

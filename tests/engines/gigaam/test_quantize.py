@@ -8,6 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from molva.engines.base import Options
+from molva.engines.cpu import has_wide_accumulation
 from molva.engines.gigaam import quantize
 from molva.engines.gigaam.model import load_gigaam
 from molva.engines.gigaam.quantize import int8_path, measure_agreement, quantize_encoder, saturates, write_int8
@@ -48,7 +49,7 @@ def test_weights_have_seven_bits_where_eight_would_saturate(folder: Path, head: 
 @pytest.mark.parametrize("head", GRAPHS)
 def test_an_int8_model_hears_the_same(folder: Path, tiny_dir: Path, head: str) -> None:
     encoder = folder / GRAPHS[head]
-    quantize_encoder(encoder, sample_speech(), "v3", wide=quantize.has_wide_accumulation())
+    quantize_encoder(encoder, sample_speech(), "v3", wide=has_wide_accumulation())
     files = files_of(head, tiny_dir)
     engine = load_gigaam(
         type(files)(int8_path(encoder), files.vocabulary, files.config, files.decoder, files.joint),

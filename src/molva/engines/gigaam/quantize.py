@@ -6,7 +6,6 @@ signal, so there the weights get 7 bits.
 """
 
 import logging
-import platform
 import tempfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from molva.engines.cpu import has_wide_accumulation
 from molva.engines.gigaam.encoder import run_encoder
 from molva.engines.gigaam.features import SPECS, log_mel
 from molva.engines.onnx import open_session
@@ -30,17 +30,6 @@ WEIGHTS_KEY = "molva.weights"
 def int8_path(encoder: Path) -> Path:
     """Where the INT8 form of `encoder` goes; gigastt and onnx-asr look for this name too."""
     return encoder.with_name(f"{encoder.stem}_int8.onnx")
-
-
-def has_wide_accumulation() -> bool:
-    """Whether this CPU adds 8-bit products in 32 bits: VNNI on x86, always on ARM."""
-    if platform.machine().lower() in ("arm64", "aarch64"):
-        return True
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
-    except OSError:
-        return False
-    return "avx512_vnni" in flags or "avx_vnni" in flags
 
 
 def quantize_encoder(encoder: Path, speech: Samples, version: str, *, wide: bool) -> float:

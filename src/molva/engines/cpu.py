@@ -1,0 +1,23 @@
+"""Facts about this machine's processor that engines are set up by."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def has_wide_accumulation() -> bool:
+    """Whether 8-bit products are added in 32 bits: with VNNI on x86, always on ARM."""
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
+    except OSError:
+        return False
+    return "avx512_vnni" in flags or "avx_vnni" in flags
