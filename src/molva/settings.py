@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     workers: int = Field(0, ge=0, le=256, description="Inference threads; 0 takes one for each core.")
 
     pool_size: int = Field(2, ge=1, le=1024, description="Requests that are served at once.")
-    max_waiting: int = Field(32, ge=0, description="Requests that may wait for a place; more get 503 at once.")
+    max_waiting: int = Field(64, ge=0, description="Requests that may wait for a place; more get 503 at once.")
     pool_checkout_timeout_secs: int = Field(30, ge=0, description="How long a request waits for a place; 0 is 1.")
     inference_timeout_secs: int = Field(600, ge=0, description="Longest /v1/transcribe run; 0 has no limit.")
     body_limit_bytes: int = Field(50 * 2**20, ge=1, description="Largest body of the native routes.")
