@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from molva.errors import DiskFull, DownloadError, HashMismatch, HubUnreachable, ModelError
 from molva.models import disk
+from molva.models import hub as hub_module
 from molva.models.catalog import ModelFile, ModelSpec
 from molva.models.download import RETRIES, Progress, pull
 from molva.models.store import InstalledModel, ModelStore
@@ -601,3 +602,14 @@ def test_a_killed_download_is_no_model_and_is_gone_on_with(puller: Puller, hub: 
     puller()
     assert hub.asked("model.bin", at_hub=False)[-1].headers["Range"] == f"bytes={kept}-"
     assert puller.arrived() == WHOLE
+
+
+def test_a_hub_that_takes_the_connection_and_says_nothing_is_as_good_as_none(
+    puller: Puller, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a firewall: decided at the first answer, without trying again."""
+    monkeypatch.setattr(hub_module, "FIRST_ANSWER_TIMEOUT_S", 0.2)
+    hub.script("config.json", Manners(delay_s=1.0))
+    with pytest.raises(HubUnreachable, match="does not answer"):
+        puller()
+    assert len(hub.requests) == 1

@@ -19,6 +19,8 @@ from molva.models.reachability import answers
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
 CONNECT_TIMEOUT_S = 5.0
+FIRST_ANSWER_TIMEOUT_S = 10.0
+"""A hub that takes the connection and says nothing, as some firewalls do, is as good as none."""
 READ_TIMEOUT_S = 30.0
 MAX_REDIRECTS = 10
 
@@ -144,8 +146,15 @@ class Hub:
             headers = headers | {"Authorization": f"Bearer {self._token}"}
         if not self._answered and not _is_proxied(url) and not answers(*_origin(url)[1:], CONNECT_TIMEOUT_S):
             raise HubUnreachable(f"{_unreachable(url, 'no connection')}. {_WAYS_OUT}")
+        patience = READ_TIMEOUT_S if self._answered else FIRST_ANSWER_TIMEOUT_S
+        timeout = httpx2.Timeout(patience, connect=CONNECT_TIMEOUT_S)
         try:
-            response = self._client.send(self._client.build_request("GET", url, headers=headers), stream=True)
+            request = self._client.build_request("GET", url, headers=headers, timeout=timeout)
+            response = self._client.send(request, stream=True)
+        except httpx2.ReadTimeout as error:
+            if self._answered:
+                raise Interrupted(_broken(url, error)) from error
+            raise HubUnreachable(f"{_unreachable(url, 'it does not answer')}. {_WAYS_OUT}") from error
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
             if self._answered:
                 raise Interrupted(_unreachable(url, error), unreachable=True) from error
