@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from molva.engines.base import Task
 from molva.errors import MolvaError
 from molva.transcript import Coverage, Segment, Transcript, Word
 
@@ -11,21 +10,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Coverage",
-    "MolvaError",
-    "Segment",
-    "Task",
-    "Transcriber",
-    "Transcript",
-    "Word",
-    "__version__",
-    "transcribe",
-]
+__all__ = ["Coverage", "MolvaError", "Segment", "Transcriber", "Transcript", "Word", "__version__", "transcribe"]
 
 
 def __getattr__(name: str) -> object:
-    """Load what pulls in the engines only when it is asked for: `molva --help` should not wait for them."""
+    """Load what pulls in NumPy and the engines only when it is asked for.
+
+    `molva --help` should not wait for them, and the command line has to set NumPy up before its first import.
+    """
     if name in ("Transcriber", "transcribe"):
         from molva import library
 
