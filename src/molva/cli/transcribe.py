@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgres
 from rich.text import Text
 
 from molva.cli.console import show_downloads, start_logging, stderr
-from molva.errors import AudioError
+from molva.errors import AudioError, InferenceError
 
 if TYPE_CHECKING:
     from molva.runtime.transcription import Transcription
@@ -74,7 +74,7 @@ def transcribe(
                         on_progress=on_progress,
                     )
                 write_output(render(transcript, chosen, layout), target)
-            except AudioError as error:
+            except (AudioError, InferenceError) as error:
                 failed = True
                 print(f"molva: {file}: {error}", file=sys.stderr)
                 continue

@@ -1,5 +1,7 @@
 """INT8 encoders: made once, held against FP32, never half there."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from molva.engines.cpu import has_wide_accumulation
 from molva.engines.gigaam import quantize
 from molva.engines.gigaam.model import load_gigaam
 from molva.engines.gigaam.quantize import int8_path, measure_agreement, quantize_encoder, saturates, write_int8
-from molva.errors import ModelFilesInvalid
+from molva.errors import DiskFull, ModelError, ModelFilesInvalid
 from molva.runtime.loading import sample_speech
 from tests.conftest import SEEN
 from tests.engines.gigaam.test_model import files_of
@@ -102,3 +104,15 @@ def test_a_file_made_for_a_wider_cpu_is_known(folder: Path, monkeypatch: pytest.
             monkeypatch.setattr(quantize, "has_wide_accumulation", lambda wide=wide: wide)
             outcomes[bits, wide] = saturates(int8_path(encoder))
     assert outcomes == {(7, False): False, (7, True): False, (8, False): True, (8, True): False}
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, DiskFull), (errno.EROFS, ModelError)])
+def test_a_folder_that_cannot_be_written_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    with pytest.raises(kind, match=r"v3_ctc\.onnx"):
+        quantize_encoder(folder / GRAPHS["ctc"], sample_speech(), "v3", wide=True)
