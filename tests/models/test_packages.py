@@ -16,7 +16,6 @@ from molva.models.packages import SPEC, WhisperBasePackages, assemble, whisper_b
 from molva.models.store import InstalledModel, ModelStore
 
 installed_packages = whisper_base_packages()
-pytestmark = pytest.mark.skipif(installed_packages is None, reason="the whisper-base data packages are not installed")
 
 
 @pytest.fixture

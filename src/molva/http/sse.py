@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from molva.http.disconnect import unless_disconnected
 
+HEARTBEAT = b":\n\n"
+"""A comment: it keeps the connection alive and says nothing."""
 HEARTBEAT_S = 15.0
 
 
@@ -20,15 +22,13 @@ def data_frame(event: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(event, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 
-async def with_heartbeats(
-    frames: AsyncIterator[bytes], heartbeat: bytes = b":\n\n", interval_s: float = HEARTBEAT_S
-) -> AsyncIterator[bytes]:
+async def with_heartbeats(frames: AsyncIterator[bytes], interval_s: float = HEARTBEAT_S) -> AsyncIterator[bytes]:
     """The frames, with a comment after every `interval_s` seconds of silence."""
     while True:
         upcoming = asyncio.ensure_future(anext(frames))
         try:
             while not (await asyncio.wait({upcoming}, timeout=interval_s))[0]:
-                yield heartbeat
+                yield HEARTBEAT
         finally:
             upcoming.cancel()
         try:

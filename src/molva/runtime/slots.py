@@ -5,8 +5,6 @@ Lives on the event loop; not for use from other threads.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from molva.errors import Busy, ShuttingDown
 
@@ -62,15 +60,6 @@ class Slots:
                 place.set_result(None)
                 return
         self.available += 1
-
-    @asynccontextmanager
-    async def hold(self) -> AsyncIterator[None]:
-        """A place for the length of a block."""
-        await self.acquire()
-        try:
-            yield
-        finally:
-            self.release()
 
     def close(self) -> None:
         """Refuse everybody who waits or comes; those inside finish."""
