@@ -40,10 +40,8 @@ def test_a_newcomer_without_any_hub_gets_real_recognition(tmp_path: Path) -> Non
         assert plain(answer.json()["text"]) == CLIP_TEXT
         assert answer.json()["language"] == "ru"
         assert process.stop() == 0
-    started = time.monotonic()
     with molva_serve("--port", "0", home=tmp_path) as process:
         assert "already here" in process.wait_for(r"model: .*").group()
-        assert time.monotonic() - started < 60
         assert process.stop(signal.SIGINT) == 0
 
 

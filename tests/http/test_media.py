@@ -1,7 +1,6 @@
 """Real recognition of one clip in many containers and rates, and a flood of damaged files, over a real socket."""
 
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,9 +54,7 @@ def test_damaged_files_never_break_the_server(tiny_server: Running, name: str) -
         for _ in range(seed.choice([0, 1, 20, 300])):
             body[seed.randrange(len(body))] ^= 1 << seed.randrange(8)
         for path in ("/v1/transcribe", "/v1/transcribe/stream"):
-            began = time.monotonic()
             answer = tiny_server.client.post(path, content=bytes(body))
             assert answer.status_code in (200, 422), answer.text
-            assert time.monotonic() - began < 20  # a hang, not a figure of speed
     tiny_server.wait_until(lambda state: state.pool_available == 2)
     assert tiny_server.client.get("/health").status_code == 200

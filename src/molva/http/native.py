@@ -140,7 +140,8 @@ async def transcribe(
                 raise InferenceTimeout from None
         layout = Layout(max_chars_per_line, max_words_per_line, word_timestamps)
         return Response(
-            render(transcript, chosen, layout),
+            # In a thread: two hours of words are too many to lay out on the event loop.
+            await asyncio.to_thread(render, transcript, chosen, layout),
             headers=_download_header(download, chosen),
             media_type=chosen.media_type,
         )

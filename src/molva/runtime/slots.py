@@ -42,11 +42,11 @@ class Slots:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await place
-        except TimeoutError:
-            raise Busy(self._timeout_s) from None
-        except asyncio.CancelledError:
+        except (TimeoutError, asyncio.CancelledError) as ending:
             if place.done() and not place.cancelled() and place.exception() is None:
                 self.release()  # it was handed over in the same instant
+            if isinstance(ending, TimeoutError):
+                raise Busy(self._timeout_s) from None
             raise
         finally:
             if place in self._waiting:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_asr
+import onnxruntime
 import pytest
 
 from molva.engines.base import Hypothesis, Options
@@ -122,9 +123,15 @@ def test_a_task_or_language_it_cannot_serve_is_refused(engines: dict[str, Gigaam
         engines["ctc"].transcribe([], Options(language="en"))
 
 
-def test_a_device_that_is_not_there_is_named(tiny_dir: Path) -> None:
-    with pytest.raises(DeviceUnavailable, match="cuda"):
-        load_gigaam(files_of("ctc", tiny_dir), model="tiny", variant="ctc", device="cuda")
+@pytest.mark.parametrize(
+    ("device", "advice"), [("cuda", "onnxruntime-gpu"), ("coreml", "macOS"), ("tpu", "Choose one of")]
+)
+def test_a_device_that_this_build_lacks_is_named_with_advice(
+    tiny_dir: Path, monkeypatch: pytest.MonkeyPatch, device: str, advice: str
+) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(DeviceUnavailable, match=rf"'{device}'.*{advice}"):
+        load_gigaam(files_of("ctc", tiny_dir), model="tiny", variant="ctc", device=device)
 
 
 def grow_vocabulary(folder: Path) -> None:
