@@ -62,6 +62,14 @@ def test_models_live_in_the_data_folder_unless_said_otherwise() -> None:
     assert read_settings(data_dir="/srv/molva", model_dir="/models").models == Path("/models")
 
 
+def test_without_a_home_models_live_in_the_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    assert read_settings().models == Path(".molva/models")
+
+
 def test_zero_means_one_or_no_limit_as_the_contract_has_it() -> None:
     settings = read_settings(pool_checkout_timeout_secs=0, shutdown_drain_secs=0, inference_timeout_secs=0)
     assert (settings.checkout_timeout_s, settings.drain_s, settings.inference_timeout_s) == (1, 1, None)

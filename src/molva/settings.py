@@ -43,7 +43,11 @@ class Settings(BaseSettings):
     @property
     def models(self) -> Path:
         """Folder of models."""
-        return (self.model_dir or self.data_dir / "models").expanduser()
+        folder = self.model_dir or self.data_dir / "models"
+        try:
+            return folder.expanduser()
+        except RuntimeError:  # a user id without a name and without HOME, as containers have
+            return Path(*folder.parts[1:])
 
     @property
     def checkout_timeout_s(self) -> float:

@@ -16,6 +16,7 @@ from molva.cli.console import show_downloads
 from molva.errors import HubUnreachable, ModelNotInstalled, UnknownModel
 from molva.models import catalog, packages, store
 from molva.models.download import Progress
+from molva.settings import read_settings
 from tests.models.fake_hub import FakeHub, Manners
 from tests.models.small_model import SPEC, WEIGHTS, served
 
@@ -25,7 +26,16 @@ NOWHERE = "http://127.0.0.1:1"
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A person with an empty home, and with the small model in their catalog."""
-    for name in ("HF_ENDPOINT", "HF_TOKEN", "MOLVA_MODEL_DIR", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in (
+        "HF_ENDPOINT",
+        "HF_TOKEN",
+        "MOLVA_MODEL_DIR",
+        "MOLVA_DATA_DIR",
+        "http_proxy",
+        "HTTP_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
@@ -84,6 +94,14 @@ def test_settings_come_from_the_environment_too(hub: FakeHub, tmp_path: Path, mo
     succeed("pull", SPEC.name)
     assert (tmp_path / "here" / SPEC.name / "model.bin").read_bytes() == WEIGHTS
     assert hub.asked("model.bin")[0].headers["Authorization"] == "Bearer secret"
+
+
+def test_models_are_put_where_the_server_looks(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both commands go by MOLVA_DATA_DIR where no model folder is named."""
+    monkeypatch.setenv("MOLVA_DATA_DIR", str(tmp_path / "data"))
+    succeed("pull", SPEC.name, "--endpoint", hub.endpoint)
+    assert (read_settings().models / SPEC.name / "model.bin").read_bytes() == WEIGHTS
+    assert read_settings().models == tmp_path / "data" / "models"
 
 
 def test_a_wrong_name_stops_a_pull_before_anything_is_downloaded(hub: FakeHub) -> None:

@@ -10,17 +10,25 @@ from rich.filesize import decimal
 
 from molva.cli.console import show_downloads, start_logging, stderr
 from molva.models.catalog import CATALOG, DEFAULT_MODEL, ModelSpec, find
-from molva.models.store import InstalledModel, ModelStore, default_model_dir
+from molva.models.store import InstalledModel, ModelStore
 
 app = typer.Typer(help="List, get, check and remove models.", no_args_is_help=True)
+
+
+def configured_model_dir() -> Path:
+    """Where `molva serve` with the same environment would look."""
+    from molva.settings import read_settings
+
+    return read_settings(model_dir=None).models
+
 
 ModelDir = Annotated[
     Path,
     typer.Option(
         "--model-dir",
         envvar="MOLVA_MODEL_DIR",
-        default_factory=default_model_dir,
-        show_default="~/.molva/models",
+        default_factory=configured_model_dir,
+        show_default="DATA_DIR/models, ~/.molva/models",
         help="Where the models are kept.",
     ),
 ]

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgres
 from rich.text import Text
 
 from molva.cli.console import show_downloads, start_logging, stderr
+from molva.cli.models import ModelDir
 from molva.errors import AudioError, InferenceError
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ STDIN = Path("-")
 
 def transcribe(
     files: Annotated[list[Path], typer.Argument(help="Recordings in any format; - reads standard input.")],
+    model_dir: ModelDir,
     model: Annotated[
         str, typer.Option(envvar="MOLVA_MODEL", help="A name from `molva models list`, or auto.")
     ] = "auto",
-    model_dir: Annotated[Path | None, typer.Option(envvar="MOLVA_MODEL_DIR", help="Folder of models.")] = None,
     device: Annotated[str, typer.Option(envvar="MOLVA_DEVICE", help="cpu, cuda or coreml.")] = "cpu",
     precision: Annotated[str, typer.Option(envvar="MOLVA_PRECISION", help="auto, int8 or fp32.")] = "auto",
     language: Annotated[str | None, typer.Option(help="ISO 639-1 code; the model tells where it is absent.")] = None,
