@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from molva.samples import SAMPLE_RATE, Samples
+from molva.speech.buffer import SampleBuffer
 from molva.speech.endpoint import Span, SpeechDetector, SpeechRule
 from molva.speech.vad import FRAME, FRAMES_PER_SECOND, Probabilities
 
@@ -45,6 +46,10 @@ class WindowRule:
     overlap_s: float = 4.0
     quiet: float = 0.25
     """Mean probability of five frames under which a point inside speech is quiet enough for a cut."""
+    pause_share: float = 0.5
+    """Part of the shortest pause that the window before it may keep; the rest is the next window's."""
+    keep_short: bool = True
+    """Audio that fits into one window is one window, with all its silence."""
     speech: SpeechRule = field(default_factory=SpeechRule)
 
     @property
@@ -58,8 +63,8 @@ class WindowRule:
 
     @property
     def padding_behind(self) -> int:
-        """Samples of silence kept behind speech: half of the shortest pause, the rest is the next window's."""
-        return min(self.padding, self.speech.min_silence * FRAME // 2)
+        """Samples of silence kept behind speech."""
+        return min(self.padding, int(self.pause_share * self.speech.min_silence * FRAME))
 
     @property
     def max_frames(self) -> int:
@@ -114,10 +119,11 @@ class WindowPlanner:
         self._rule = rule or WindowRule()
         self._detector = SpeechDetector(self._rule.speech)
         self._ended: list[Span] = []
-        self._audio: Samples = np.zeros(0, np.float32)
-        self._audio_start = 0
+        self._audio = SampleBuffer()
         self._scores: Probabilities = np.zeros(0, np.float32)
         self._scores_start = 0
+        self._speech_until = 0
+        """Frame behind the newest speech."""
         self._resume = 0
         """First frame that may go into the next window."""
         self._counted = 0
@@ -128,26 +134,57 @@ class WindowPlanner:
     @property
     def settled(self) -> int:
         """Samples from the start that are in a window or hold no speech."""
-        return self._audio_start
+        return self._audio.start
+
+    @property
+    def silence(self) -> int:
+        """Frames since the newest speech; 0 while it goes on."""
+        return self._newest - self._speech_until
+
+    @property
+    def _newest(self) -> int:
+        return self._scores_start + self._scores.size
 
     def feed(self, samples: Samples, probabilities: Probabilities) -> list[Window]:
-        """Windows that can be told now. `probabilities` may lag behind `samples` by less than a frame."""
-        self._audio = np.concatenate([self._audio, samples])
-        self._scores = np.concatenate([self._scores, probabilities])
-        self._ended += self._detector.feed(probabilities)
-        if self._audio_start + self._audio.size <= self._rule.max_samples:
+        """Windows that can be told now. `probabilities` may lag behind `samples`."""
+        self._audio.append(samples)
+        self._score(probabilities)
+        if self._rule.keep_short and self._audio.end <= self._rule.max_samples:
             return []
         return self._plan(is_last=False)
 
     def flush(self, probabilities: Probabilities) -> list[Window]:
         """The remaining windows; `probabilities` are those of the last, incomplete frame."""
-        self._scores = np.concatenate([self._scores, probabilities])
-        self._ended += self._detector.feed(probabilities) + self._detector.flush()
-        n_samples = self._audio_start + self._audio.size
-        if n_samples <= self._rule.max_samples:
+        self._score(probabilities)
+        self._ended += self._detector.flush()
+        n_samples = self._audio.end
+        if self._rule.keep_short and n_samples <= self._rule.max_samples:
             speech = sum(span.end - span.start for span in self._ended) * FRAME
-            return [Window(start=0, samples=self._audio, speech=min(speech, n_samples))] if speech else []
+            samples = self._audio.cut_out(0, n_samples)
+            return [Window(start=0, samples=samples, speech=min(speech, n_samples))] if speech else []
         return self._plan(is_last=True)
+
+    def close(self) -> list[Window]:
+        """The windows of all speech so far, after which the stream goes on. Speech must have ended."""
+        return self._plan(is_last=True)
+
+    def peek(self) -> Window | None:
+        """The window that would be cut if speech ended here; None where there is no speech or too much."""
+        spans = self._waiting()
+        if not spans:
+            return None
+        window = self._shape(spans, Cut(spans[-1].end, self._newest))
+        return window if window.samples.size <= self._rule.max_samples else None
+
+    def _score(self, probabilities: Probabilities) -> None:
+        self._scores = np.concatenate([self._scores, probabilities])
+        ended = self._detector.feed(probabilities)
+        self._ended += ended
+        if self._detector.open_since is not None:
+            silence_since = self._detector.silence_since
+            self._speech_until = self._newest if silence_since is None else silence_since
+        elif ended:
+            self._speech_until = ended[-1].end
 
     def _plan(self, *, is_last: bool) -> list[Window]:
         windows = []
@@ -157,7 +194,9 @@ class WindowPlanner:
             cut = find_cut(spans, scores, is_open=is_open, is_last=is_last, rule=self._rule)
             if cut is None:
                 break
-            windows.append(self._window(spans, cut))
+            window = self._shape(spans, cut)
+            self._resume, self._counted, self._covered = cut.resume, cut.end, window.end - window.overlap
+            windows.append(window)
         self._let_go(spans)
         return windows
 
@@ -165,30 +204,25 @@ class WindowPlanner:
         """Spans that are in no window yet; an open one reaches to the newest frame."""
         self._ended = [span for span in self._ended if span.end > self._resume]
         spans = list(self._ended)
-        newest = self._scores_start + self._scores.size
-        if self._detector.open_since is not None and newest > self._resume:
-            spans.append(Span(self._detector.open_since, newest))
+        if self._detector.open_since is not None and self._newest > self._resume:
+            spans.append(Span(self._detector.open_since, self._newest))
         return [Span(max(span.start, self._resume), span.end) for span in spans]
 
-    def _window(self, spans: Sequence[Span], cut: Cut) -> Window:
+    def _shape(self, spans: Sequence[Span], cut: Cut) -> Window:
         pause_behind = max(cut.resume - cut.end, 0) * FRAME
         start = max(spans[0].start * FRAME - self._rule.padding, self._covered)
-        end = min(cut.end * FRAME + min(self._rule.padding_behind, pause_behind), self._audio_start + self._audio.size)
+        end = min(cut.end * FRAME + min(self._rule.padding_behind, pause_behind), self._audio.end)
         uncounted = [min(span.end, cut.end) - max(span.start, self._counted) for span in spans]
-        self._resume, self._counted = cut.resume, cut.end
-        self._covered = min(cut.resume * FRAME, end)
         return Window(
             start=start,
-            samples=self._audio[start - self._audio_start : end - self._audio_start],
+            samples=self._audio.cut_out(start, end),
             speech=sum(max(frames, 0) for frames in uncounted) * FRAME,
-            overlap=end - self._covered,
+            overlap=max(end - cut.resume * FRAME, 0),
         )
 
     def _let_go(self, spans: Sequence[Span]) -> None:
         """Drop audio and scores that no window will need."""
-        first = spans[0].start if spans else self._scores_start + self._scores.size
-        keep = max(first * FRAME - self._rule.padding, self._audio_start)
-        self._audio = self._audio[keep - self._audio_start :].copy()
-        self._audio_start = keep
+        first = spans[0].start if spans else self._newest
+        self._audio.drop_before(first * FRAME - self._rule.padding)
         self._scores = self._scores[first - self._scores_start :].copy()
         self._scores_start = first

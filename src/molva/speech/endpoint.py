@@ -33,7 +33,8 @@ class SpeechDetector:
     def __init__(self, rule: SpeechRule) -> None:
         self._rule = rule
         self._position = 0
-        self._silence_since: int | None = None
+        self.silence_since: int | None = None
+        """First frame of the silence that may end the open span."""
         self.open_since: int | None = None
         """First frame of the span that has not ended yet."""
 
@@ -45,22 +46,22 @@ class SpeechDetector:
                 if probability >= self._rule.onset:
                     self.open_since = self._position
             elif probability >= self._rule.release:
-                self._silence_since = None
+                self.silence_since = None
             else:
-                if self._silence_since is None:
-                    self._silence_since = self._position
-                if self._position + 1 - self._silence_since >= self._rule.min_silence:
-                    ended += self._close(self._silence_since)
+                if self.silence_since is None:
+                    self.silence_since = self._position
+                if self._position + 1 - self.silence_since >= self._rule.min_silence:
+                    ended += self._close(self.silence_since)
             self._position += 1
         return ended
 
     def flush(self) -> list[Span]:
         """The span that the end of the stream ends."""
-        end = self._position if self._silence_since is None else self._silence_since
+        end = self._position if self.silence_since is None else self.silence_since
         return self._close(end)
 
     def _close(self, end: int) -> list[Span]:
-        start, self.open_since, self._silence_since = self.open_since, None, None
+        start, self.open_since, self.silence_since = self.open_since, None, None
         if start is None or end - start < self._rule.min_speech:
             return []
         return [Span(start, end)]

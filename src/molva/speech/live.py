@@ -1,0 +1,301 @@
+"""One live session without I/O: samples in, decode requests out; hypotheses in, partials and finals out.
+
+It has no clock, socket or thread. Time is the audio's own; at real-time pace, audio that came in while a hypothesis
+was being made tells how long that took.
+
+A final is what a file would give: the same windows, decoded whole. In the pause that may end an utterance, its window
+is already decoded, as a partial; when the pause turns out to be the end, that hypothesis is the final.
+"""
+
+import copy
+import itertools
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from molva.samples import SAMPLE_RATE, Samples, seconds
+from molva.speech.chunks import Window, WindowPlanner, WindowRule
+from molva.speech.endpoint import SpeechRule
+from molva.speech.stable import StablePrefix
+from molva.speech.stitch import Stitcher
+from molva.speech.vad import FRAME, FRAMES_PER_SECOND, VadModel, VadStream
+from molva.transcript import UNDETERMINED, Hypothesis, Segment, Word, word_separator
+
+EndpointReason = Literal["vad", "stop"]
+
+
+@dataclass(frozen=True)
+class LiveRule:
+    """When partials are due and utterances end."""
+
+    min_silence_ms: int = 500
+    """Silence that ends an utterance."""
+    endpoint: bool = True
+    """Whether silence ends utterances at all; otherwise only the end of the stream does."""
+    stride_s: float = 0.5
+    """Audio between two partials, at least."""
+    lag_factor: float = 2.0
+    """Partials are at least so many times further apart than they take, so that they thin out under load."""
+    max_utterance_s: float = 300.0
+    """Longer utterances are told in several finals, which bounds messages and memory."""
+    max_window_s: float = 25.0
+    """Longest window of the engine."""
+
+    @property
+    def min_silence(self) -> int:
+        """Frames."""
+        return max(round(self.min_silence_ms / 1000 * FRAMES_PER_SECOND), 1)
+
+    @property
+    def windows(self) -> WindowRule:
+        """As for files, but nobody else wants the pause behind an utterance, and a shorter endpoint ends it earlier."""
+        usual = SpeechRule()
+        min_silence = min(self.min_silence, usual.min_silence) if self.endpoint else usual.min_silence
+        return WindowRule(
+            max_s=self.max_window_s, pause_share=1.0, keep_short=False, speech=SpeechRule(min_silence=min_silence)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Decode:
+    """A request to decode some audio. One that was a partial's may come again as a final's, with the same `id`."""
+
+    id: int
+    samples: Samples
+    is_final: bool
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What is heard so far of the utterance that goes on."""
+
+    words: tuple[Word, ...]
+    text: str
+    n_stable: int
+    """Characters at the start of `text` that no later partial changes."""
+
+
+@dataclass(frozen=True)
+class Final:
+    """One utterance, or one stretch of a very long one."""
+
+    words: tuple[Word, ...]
+    text: str
+    reason: EndpointReason | None
+    """What ended the utterance; None where it goes on in the next final."""
+
+
+Action: TypeAlias = Decode | Partial | Final
+
+
+@dataclass
+class _Part:
+    """A window of an utterance that waits for its turn to become text, or the mere end of an utterance."""
+
+    window: Window | None
+    decode_id: int | None = None
+    hypothesis: Hypothesis | None = None
+    draft: Hypothesis | None = None
+    """Of a shorter window with the same start: what is shown until the hypothesis is there."""
+    ends: bool = False
+    reason: EndpointReason | None = None
+
+
+@dataclass
+class _Draft:
+    """A partial's window and what came of it."""
+
+    window: Window
+    decode_id: int
+    hypothesis: Hypothesis | None = None
+
+
+@dataclass
+class _Shown:
+    """What the client has seen of the utterance that its next final is about."""
+
+    prefix: StablePrefix = field(default_factory=StablePrefix)
+    anything: bool = False
+
+
+_NO_SAMPLES: Samples = np.zeros(0, np.float32)
+
+
+class LiveSession:
+    """The state of one stream. Not thread-safe."""
+
+    def __init__(self, vad: VadModel, rule: LiveRule, *, start: int = 0) -> None:
+        """`start`: samples of the stream before the first one fed here; times count from the stream's start."""
+        self._rule = rule
+        self._start = start
+        self._vad = VadStream(vad)
+        self._planner = WindowPlanner(rule.windows)
+        self._stitcher = Stitcher()
+        self._ids = itertools.count()
+        self._parts: deque[_Part] = deque()
+        self._segments: list[Segment] = []
+        """Of the utterance at the head of the parts."""
+        self._separator = " "
+        self._shown = _Shown()
+        self._in_utterance = False
+        self._utterance_s = 0.0
+        """Audio of the utterance that is in parts already."""
+        self._draft: _Draft | None = None
+        self._next_partial = 0
+        self._lag = 0
+        """Samples that came in while the last partial was decoded."""
+        self.received = start
+        """Samples of the stream so far."""
+
+    @property
+    def waiting(self) -> int:
+        """Windows of finals that have no hypothesis yet."""
+        return sum(part.window is not None and part.hypothesis is None for part in self._parts)
+
+    @property
+    def done(self) -> bool:
+        """Whether every utterance that has ended is told."""
+        return not self._parts
+
+    def feed(self, samples: Samples) -> list[Action]:
+        """Audio of any length. How it is cut into blocks changes partials only."""
+        self.received += samples.size
+        probabilities = self._vad.feed(samples)
+        actions: list[Action] = self._queue(self._planner.feed(samples, probabilities[:0]))
+        for i in range(probabilities.size):
+            actions += self._queue(self._planner.feed(_NO_SAMPLES, probabilities[i : i + 1]))
+            actions += self._step()
+        return actions
+
+    def flush(self) -> list[Action]:
+        """The end of the stream: exactly one more Final with the reason `stop` comes, empty where nothing is left."""
+        actions = self._queue(self._planner.flush(self._vad.flush()))
+        return actions + self._end("stop")
+
+    def answer(self, decode: Decode, hypothesis: Hypothesis | None) -> list[Action]:
+        """The hypothesis for a request; None where the engine failed, which costs no more than that window."""
+        if self._draft is not None and self._draft.decode_id == decode.id:
+            self._draft.hypothesis = hypothesis
+        for part in self._parts:
+            if part.decode_id == decode.id:
+                part.hypothesis = hypothesis or part.draft or _nothing()
+                return self._tell()
+        if self._draft is None or self._draft.decode_id != decode.id or hypothesis is None:
+            return []
+        window = self._draft.window
+        self._lag = self.received - self._start - window.end
+        return self._partial(window, hypothesis)
+
+    def _step(self) -> list[Action]:
+        """What the newest frame brings."""
+        silence = self._planner.silence
+        if silence == 0:
+            if not self._in_utterance:
+                self._in_utterance = True
+                self._utterance_s = 0.0
+                self._next_partial = self._position + self._stride
+            return self._request_partial() if self._position >= self._next_partial else []
+        if not self._in_utterance:
+            return []
+        if self._rule.endpoint and silence >= self._rule.min_silence:
+            return self._queue(self._planner.close()) + self._end("vad")
+        pause = self._rule.windows.speech.min_silence
+        return self._request_partial() if silence == pause else []
+
+    @property
+    def _position(self) -> int:
+        """Samples since this session's start that have been scored, up to a frame."""
+        return (self.received - self._start) // FRAME * FRAME
+
+    @property
+    def _stride(self) -> int:
+        return int(max(self._rule.stride_s * SAMPLE_RATE, self._rule.lag_factor * self._lag))
+
+    def _request_partial(self) -> list[Action]:
+        window = self._planner.peek()
+        if window is None:
+            return []
+        self._next_partial = self._position + self._stride
+        self._draft = _Draft(window, next(self._ids))
+        return [Decode(self._draft.decode_id, window.samples, is_final=False)]
+
+    def _queue(self, windows: Sequence[Window]) -> list[Action]:
+        """Ask for the hypotheses of windows that are final."""
+        actions: list[Action] = []
+        for window in windows:
+            draft = self._draft if self._draft is not None and self._draft.window.start == window.start else None
+            part = _Part(window, draft=draft.hypothesis if draft else None)
+            self._parts.append(part)
+            self._utterance_s += seconds(window.samples.size)
+            if draft is not None and draft.window.end == window.end and not window.overlap:
+                part.decode_id, part.hypothesis = draft.decode_id, draft.hypothesis
+            else:
+                part.decode_id = next(self._ids)
+            if part.hypothesis is None:
+                actions.append(Decode(part.decode_id, window.samples, is_final=True))
+            self._draft = None
+            if self._utterance_s > self._rule.max_utterance_s:
+                self._parts.append(_Part(None, ends=True))
+                self._utterance_s = 0.0
+        return actions + self._tell()
+
+    def _end(self, reason: EndpointReason) -> list[Action]:
+        """The utterance is over, and what has been queued is all of it."""
+        self._in_utterance = False
+        self._draft = None
+        self._parts.append(_Part(None, ends=True, reason=reason))
+        return self._tell()
+
+    def _tell(self) -> list[Action]:
+        """Finals of the utterances whose windows all have hypotheses, in order."""
+        actions: list[Action] = []
+        while self._parts:
+            part = self._parts[0]
+            if part.window is not None:
+                if part.hypothesis is None:
+                    break
+                self._separator = word_separator(part.hypothesis.language)
+                self._segments += self._stitcher.feed(self._placed(part.window), part.hypothesis)
+            if part.ends:
+                actions += self._finish(part.reason)
+            self._parts.popleft()
+        return actions
+
+    def _finish(self, reason: EndpointReason | None) -> list[Action]:
+        if reason is not None:
+            self._segments += self._stitcher.flush()
+        words = tuple(word for segment in self._segments for word in segment.words)
+        text = self._separator.join(segment.text for segment in self._segments if segment.text)
+        shown, self._shown, self._segments = self._shown, _Shown(), []
+        if not text and not shown.anything and reason != "stop":
+            return []  # noise
+        return [Final(words, text, reason)]
+
+    def _partial(self, window: Window, hypothesis: Hypothesis) -> list[Action]:
+        if any(part.ends for part in self._parts):
+            return []  # the utterance before this one comes first
+        stitcher, segments = copy.copy(self._stitcher), list(self._segments)
+        for part in self._parts:
+            heard = part.hypothesis or part.draft
+            if part.window is None or heard is None:
+                return []
+            segments += stitcher.feed(self._placed(part.window), heard)
+        segments += stitcher.feed(self._placed(window), hypothesis) + stitcher.flush()
+        words, n_stable = self._shown.prefix.read([word for segment in segments for word in segment.words])
+        if not words:
+            return []
+        self._shown.anything = True
+        separator = word_separator(hypothesis.language)
+        text = separator.join(word.text for word in words)
+        return [Partial(words, text, len(separator.join(word.text for word in words[:n_stable])))]
+
+    def _placed(self, window: Window) -> Window:
+        """The window in the stream's own time."""
+        return Window(self._start + window.start, window.samples, window.speech, window.overlap)
+
+
+def _nothing() -> Hypothesis:
+    return Hypothesis(text="", tokens=(), words=(), language=UNDETERMINED)
