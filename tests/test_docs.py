@@ -55,7 +55,7 @@ def test_every_status_belongs_to_an_error() -> None:
 
 def test_every_route_is_in_the_native_page() -> None:
     limits = Limits(body_bytes=1, max_audio_s=1, inference_timeout_s=None)
-    asgi = create_app(ServerState(model="m", device="cpu", pool_size=1, limits=limits), OriginPolicy())
+    asgi = create_app(ServerState(model="m", device="cpu", limits=limits), OriginPolicy())
     while not hasattr(asgi, "openapi"):
         asgi = asgi._app  # type: ignore[attr-defined]
     paths = asgi.openapi()["paths"]

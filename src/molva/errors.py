@@ -19,6 +19,7 @@
     │       ├── HashMismatch       hash_mismatch        what arrived is not what was promised
     │       └── DiskFull           disk_full            no room for the file
     ├── InferenceError             inference_error      the engine failed on this audio
+    │   └── InferencePanic         inference_panic      it failed in a way that it should not
     ├── InferenceTimeout           inference_timeout    the run took longer than the operator allows
     ├── Busy                       timeout              no place became free in time; try again later
     ├── ModelLoading               initializing         the server has started, its model has not
@@ -170,6 +171,12 @@ class InferenceError(MolvaError):
     """Transcription failed."""
 
     code = "inference_error"
+
+
+class InferencePanic(InferenceError):
+    """Inference failed unexpectedly."""
+
+    code = "inference_panic"
 
 
 class InferenceTimeout(MolvaError):

@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from molva import __version__, assets
 from molva.engines.cpu import usable_cores
@@ -19,15 +20,18 @@ from molva.engines.silero import load_vad
 from molva.errors import SettingsError
 from molva.http.app import create_app
 from molva.http.origin import OriginPolicy
-from molva.http.state import Limits, ServerState
+from molva.http.state import Limits, ServerState, SessionLimits
+from molva.http.transport import WebSocketProtocol
 from molva.models.catalog import DEFAULT_MODEL, find
 from molva.models.download import OnProgress
 from molva.models.store import ModelStore
-from molva.runtime.loading import load_engine
+from molva.runtime.admission import Admission
+from molva.runtime.loading import load_engine, measure
 from molva.runtime.provision import AUTO, Hub, choose_model
 from molva.runtime.recognizer import Recognizer
-from molva.runtime.slots import Slots
+from molva.runtime.scheduler import Scheduler
 from molva.settings import Settings
+from molva.speech.live import LiveRule
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +68,24 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers: it would end the process by the signal, not with 0."""
+class Uvicorn(uvicorn.Server):
+    """uvicorn without its signal handlers, which would end the process by the signal, and with our WebSockets."""
+
+    def __init__(self, app: ASGIApp, *, ws_frame_max_bytes: int, drain_s: float) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=round(drain_s),
+                ws=WebSocketProtocol,
+                ws_max_size=ws_frame_max_bytes,
+                ws_ping_interval=None,  # sessions ping by themselves
+                ws_per_message_deflate=False,  # speech does not get smaller
+            )
+        )
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -89,23 +109,23 @@ class _Server:
         self._state = ServerState(
             model=DEFAULT_MODEL if settings.model == AUTO else settings.model,
             device=settings.device,
-            pool_size=settings.pool_size,
             limits=Limits(
                 body_bytes=settings.body_limit_bytes,
                 max_audio_s=settings.max_audio_secs,
                 inference_timeout_s=settings.inference_timeout_s,
             ),
+            sessions=SessionLimits(
+                checkout_timeout_s=settings.checkout_timeout_s,
+                idle_timeout_s=settings.idle_timeout_secs,
+                max_session_s=settings.max_session_secs,
+                inference_timeout_s=settings.inference_timeout_s,
+                rule=LiveRule(min_silence_ms=settings.min_silence_ms, endpoint=settings.endpoint_mode != "manual"),
+            ),
         )
-        app = create_app(self._state, OriginPolicy(settings.allow_origin, settings.cors_allow_any))
-        self._uvicorn = _Uvicorn(
-            uvicorn.Config(
-                app,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=round(settings.drain_s),
-            )
+        self._uvicorn = Uvicorn(
+            create_app(self._state, OriginPolicy(settings.allow_origin, settings.cors_allow_any)),
+            ws_frame_max_bytes=settings.ws_frame_max_bytes,
+            drain_s=settings.drain_s,
         )
         self._failure: Exception | None = None
 
@@ -136,17 +156,18 @@ class _Server:
             choice = choose_model(settings.model, ModelStore(settings.models), self._hub, self._on_download)
             workers = settings.workers or usable_cores()
             engine = load_engine(choice.model, device=settings.device, precision=settings.precision, workers=workers)
-            slots = Slots(settings.pool_size, max_waiting=settings.max_waiting, timeout_s=settings.checkout_timeout_s)
-            recognizer = Recognizer(engine, load_vad(), workers=workers, slots=slots)
+            scheduler = Scheduler(engine, workers, real_time_factor=measure(engine))
+            admission = Admission(
+                settings.pool_size, max_waiting=settings.max_waiting, timeout_s=settings.checkout_timeout_s
+            )
+            recognizer = Recognizer(scheduler, load_vad(), admission)
             loop.call_soon_threadsafe(self._serve_with, recognizer, choice.reason)
         except Exception as error:  # noqa: BLE001 - it is raised again in the main thread, which ends the process
             loop.call_soon_threadsafe(self._give_up, error)
 
     def _serve_with(self, recognizer: Recognizer, reason: str) -> None:
-        self._state.model = recognizer.info.model
-        self._state.recognizer = recognizer
+        self._state.serve_with(recognizer)
         if self._state.draining:
-            recognizer.slots.close()
             return
         host, port = self._listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -154,6 +175,7 @@ class _Server:
         self._announce(
             f"molva {__version__} is ready at {address}\n"
             f"model: {info.model} ({info.title}, {info.precision} on {info.device}): {reason}\n"
+            f"live:  {self._state.pool_size} sessions at once, ws{address[4:]}/v1/ws\n"
             f"try:   curl --data-binary @{_clip()} {address}/v1/transcribe"
         )
 

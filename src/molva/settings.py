@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from molva.errors import SettingsError
 
 Device = Literal["cpu", "cuda", "coreml"]
+EndpointMode = Literal["auto", "assistant", "manual"]
 Precision = Literal["auto", "int8", "fp32"]
 
 
@@ -31,12 +32,19 @@ class Settings(BaseSettings):
     precision: Precision = Field("auto", description="Weights of the encoder; auto takes INT8 on a CPU.")
     workers: int = Field(0, ge=0, le=256, description="Inference threads; 0 takes one for each core.")
 
-    pool_size: int = Field(2, ge=1, le=1024, description="Requests that are served at once.")
-    max_waiting: int = Field(64, ge=0, description="Requests that may wait for a place; more get 503 at once.")
-    pool_checkout_timeout_secs: int = Field(30, ge=0, description="How long a request waits for a place; 0 is 1.")
-    inference_timeout_secs: int = Field(600, ge=0, description="Longest /v1/transcribe run; 0 has no limit.")
+    pool_size: int | None = Field(
+        None, ge=1, le=1024, description="Sessions and requests that are served at once. Default: what was measured."
+    )
+    max_waiting: int = Field(64, ge=0, description="Callers that may wait for a place; more are refused at once.")
+    pool_checkout_timeout_secs: int = Field(30, ge=0, description="How long a caller waits for a place; 0 is 1.")
+    inference_timeout_secs: int = Field(600, ge=0, description="Longest wait for the engine; 0 has no limit.")
     body_limit_bytes: int = Field(50 * 2**20, ge=1, description="Largest body of the native routes.")
     max_audio_secs: float = Field(7200, gt=0, description="Longest recording of the native routes.")
+    idle_timeout_secs: int = Field(300, ge=1, description="Longest silence of a live client on the wire.")
+    max_session_secs: int = Field(3600, ge=0, description="Longest live session; 0 has no limit.")
+    ws_frame_max_bytes: int = Field(512 * 2**10, ge=1024, description="Largest WebSocket message.")
+    endpoint_mode: EndpointMode = Field("auto", description="What ends an utterance: silence, or in manual only stop.")
+    min_silence_ms: int = Field(500, ge=100, le=10_000, description="Silence that ends an utterance.")
     shutdown_drain_secs: int = Field(10, ge=0, description="How long running requests may finish; 0 is 1.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level to log.")
 

@@ -1,5 +1,6 @@
 """A real server on a real socket, in a thread, over any engine."""
 
+import asyncio
 import io
 import socket
 import threading
@@ -12,17 +13,18 @@ from dataclasses import dataclass, field
 import httpx2
 import numpy as np
 import pytest
-import uvicorn
 
 from molva.engines.base import Engine, Options
 from molva.engines.fake import FakeEngine
 from molva.engines.silero import load_vad
 from molva.http.app import create_app
 from molva.http.origin import OriginPolicy
-from molva.http.state import Limits, ServerState
+from molva.http.state import Limits, ServerState, SessionLimits
+from molva.runtime.admission import Admission
 from molva.runtime.recognizer import Recognizer
-from molva.runtime.slots import Slots
+from molva.runtime.scheduler import Scheduler
 from molva.samples import Samples
+from molva.server import Uvicorn
 
 
 def wav(samples: Samples, rate: int = 16_000) -> bytes:
@@ -43,6 +45,16 @@ class Running:
     url: str
     state: ServerState
     client: httpx2.Client
+    loop: asyncio.AbstractEventLoop
+
+    def drain(self) -> None:
+        """As SIGTERM does."""
+        self.loop.call_soon_threadsafe(self.state.drain)
+        self.wait_until(lambda state: state.draining)
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/v1/ws"
 
     def wait_until(self, condition: Callable[[ServerState], bool]) -> None:
         """Until the server's state is as the test needs it."""
@@ -56,36 +68,40 @@ class Running:
 def serving(
     engine: Engine | None,
     *,
-    pool_size: int = 2,
+    pool_size: int | None = 2,
     max_waiting: int = 8,
     checkout_timeout_s: float = 5,
+    workers: int = 2,
     origins: OriginPolicy | None = None,
     limits: Limits | None = None,
+    sessions: SessionLimits | None = None,
+    ws_frame_max_bytes: int = 512 * 2**10,
 ) -> Iterator[Running]:
     """Serve `engine`, or a server that is still loading where there is none."""
     limits = limits or Limits(body_bytes=5_000_000, max_audio_s=7200, inference_timeout_s=60)
-    state = ServerState(model="gigaam-v3-e2e-rnnt", device="cpu", pool_size=pool_size, limits=limits)
+    sessions = sessions or SessionLimits(checkout_timeout_s=checkout_timeout_s, inference_timeout_s=60)
+    state = ServerState(model="gigaam-v3-e2e-rnnt", device="cpu", limits=limits, sessions=sessions)
     if engine is not None:
-        slots = Slots(pool_size, max_waiting=max_waiting, timeout_s=checkout_timeout_s)
-        state.recognizer = Recognizer(engine, load_vad(), workers=2, slots=slots)
+        admission = Admission(pool_size, max_waiting=max_waiting, timeout_s=checkout_timeout_s)
+        state.serve_with(Recognizer(Scheduler(engine, workers), load_vad(), admission))
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        create_app(state, origins or OriginPolicy()), lifespan="off", log_config=None, timeout_graceful_shutdown=5
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    app = create_app(state, origins or OriginPolicy())
+    server = Uvicorn(app, ws_frame_max_bytes=ws_frame_max_bytes, drain_s=5)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(sockets=[listener]),))
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         with httpx2.Client(base_url=url, timeout=30) as client:
-            yield Running(url, state, client)
+            yield Running(url, state, client, loop)
     finally:
         server.should_exit = True
         thread.join(15)
         if state.recognizer is not None:
             state.recognizer.close()
     assert not thread.is_alive()
+    loop.close()
 
 
 @dataclass

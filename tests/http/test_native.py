@@ -54,7 +54,7 @@ class TestProbes:
         assert answer.status_code == 200
         assert answer.json() == {
             "status": "ok",
-            "model": "gigaam-v3-e2e-rnnt",
+            "model": "fake",
             "version": __version__,
             "device": "cpu",
             "loaded": True,
@@ -102,7 +102,7 @@ class TestProbes:
 
     def test_ready_says_when_the_server_is_draining(self) -> None:
         with serving(FakeEngine()) as server:
-            server.state.drain()
+            server.drain()
             answer = server.client.get("/ready")
             assert (answer.status_code, answer.json()["reason"]) == (503, "shutting_down")
             refused = server.client.post("/v1/transcribe", content=SPEECH)
@@ -266,8 +266,8 @@ class TestStream:
             assert answer.status_code == 200
             assert events(answer)[-1] == {
                 "type": "error",
-                "message": "Transcription failed.",
-                "code": "inference_error",
+                "message": "Inference failed unexpectedly.",
+                "code": "inference_panic",
             }
             assert "boom" not in answer.text
             server.wait_until(lambda state: state.pool_available == 2)
@@ -379,7 +379,7 @@ class TestAdmission:
         with serving(FakeEngine(gate), pool_size=1, checkout_timeout_s=20) as server, ThreadPoolExecutor() as threads:
             first = threads.submit(httpx2.post, f"{server.url}/v1/transcribe", content=SPEECH, timeout=30)
             assert gate.entered.wait(10)
-            slots = server.state.recognizer.slots if server.state.recognizer else None
+            slots = server.state.recognizer.admission.requests if server.state.recognizer else None
             assert slots is not None
             with sent(server, path, SPEECH):
                 server.wait_until(lambda _: slots.waiting == 1)
@@ -414,7 +414,7 @@ class TestAdmission:
             running = threads.submit(httpx2.post, f"{server.url}/v1/transcribe", content=SPEECH, timeout=30)
             assert gate.entered.wait(10)
             waiting = threads.submit(httpx2.post, f"{server.url}/v1/transcribe", content=SPEECH, timeout=30)
-            slots = server.state.recognizer.slots if server.state.recognizer else None
+            slots = server.state.recognizer.admission.requests if server.state.recognizer else None
             assert slots is not None
             server.wait_until(lambda _: slots.waiting == 1)
             threads.submit(server.state.drain).result()

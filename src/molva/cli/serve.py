@@ -35,6 +35,11 @@ def serve(
     inference_timeout_secs: Annotated[int | None, setting("inference_timeout_secs")] = None,
     body_limit_bytes: Annotated[int | None, setting("body_limit_bytes")] = None,
     max_audio_secs: Annotated[float | None, setting("max_audio_secs")] = None,
+    idle_timeout_secs: Annotated[int | None, setting("idle_timeout_secs")] = None,
+    max_session_secs: Annotated[int | None, setting("max_session_secs")] = None,
+    ws_frame_max_bytes: Annotated[int | None, setting("ws_frame_max_bytes")] = None,
+    endpoint_mode: Annotated[str | None, setting("endpoint_mode")] = None,
+    min_silence_ms: Annotated[int | None, setting("min_silence_ms")] = None,
     shutdown_drain_secs: Annotated[int | None, setting("shutdown_drain_secs")] = None,
     log_level: Annotated[str | None, setting("log_level")] = None,
 ) -> None:

@@ -45,6 +45,8 @@ class EngineInfo:
     """Longest window the engine takes, in seconds."""
     batch_size: int = 1
     """Windows per call that pay off: 1 on a CPU, where callers run side by side instead."""
+    equal_lengths: bool = False
+    """Whether the windows of one call must be equally long to be encoded together."""
 
     @property
     def title(self) -> str:

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from molva import __version__
 from molva.errors import MolvaError
-from molva.http import docs, native
+from molva.http import docs, native, websocket
 from molva.http.middleware import BodyLimit, Head, Origin, RequestId
 from molva.http.origin import OriginPolicy
 from molva.http.problems import problem
@@ -32,6 +32,7 @@ def create_app(state: ServerState, origins: OriginPolicy) -> ASGIApp:
     )
     app.state.server = state
     app.include_router(native.router)
+    app.include_router(websocket.router)
     app.include_router(docs.router)
     app.mount(docs.ASSETS, docs.assets)
     app.add_exception_handler(MolvaError, _on_molva_error)

@@ -20,6 +20,10 @@ log = logging.getLogger("molva.http")
 PROBES = frozenset({"/health", "/ready"})
 """Asked by monitors: no origin policy, no CORS headers."""
 
+HTTP_AND_WEBSOCKET = frozenset({"http", "websocket"})
+ANSWERS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+"""Messages that carry the headers of an answer."""
+
 
 def uuid7() -> uuid.UUID:
     """A time-ordered UUID (RFC 9562, version 7), so that ids sort as their requests came."""
@@ -35,7 +39,7 @@ class RequestId:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in HTTP_AND_WEBSOCKET:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
@@ -44,8 +48,8 @@ class RequestId:
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            if message["type"] in ANSWERS:
+                status = message.get("status", 101)
                 MutableHeaders(scope=message)["x-request-id"] = request_id
             await send(message)
 
@@ -54,7 +58,8 @@ class RequestId:
         finally:
             took_ms = (time.perf_counter() - started) * 1000
             level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
-            log.log(level, "%s %s %s %.0f ms %s", scope["method"], scope["path"], status or "-", took_ms, request_id)
+            method = scope.get("method", "WS")
+            log.log(level, "%s %s %s %.0f ms %s", method, scope["path"], status or "-", took_ms, request_id)
 
 
 class Head:
@@ -84,7 +89,7 @@ class Origin:
         self._policy = policy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in PROBES:
+        if scope["type"] not in HTTP_AND_WEBSOCKET or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
         origin = Headers(scope=scope).get("origin")
@@ -95,7 +100,7 @@ class Origin:
         cors = self._policy.cors_headers(origin)
 
         async def send_with_cors(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ANSWERS:
                 MutableHeaders(scope=message).update(cors)
             await send(message)
 

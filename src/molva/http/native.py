@@ -1,7 +1,6 @@
 """The native door over REST and SSE, wire-compatible with gigastt."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from molva.errors import (
     AudioError,
     EmptyAudio,
     InferenceError,
+    InferencePanic,
     InferenceTimeout,
     ModelLoading,
     MolvaError,
@@ -21,6 +21,7 @@ from molva.errors import (
 )
 from molva.formats.json import word_object
 from molva.formats.render import Format, Layout, parse_format, render
+from molva.http.clock import unix_time
 from molva.http.disconnect import unless_disconnected
 from molva.http.problems import problem, problem_of
 from molva.http.schemas import ERRORS, Health, ModelInfo, ModelObject, NotReady, Ready, TranscriptBody
@@ -176,9 +177,13 @@ async def _segment_frames(recognition: Recognition) -> AsyncIterator[bytes]:
     try:
         async for segment in recognition:
             words = [word_object(word) for word in segment.words]
-            yield data_frame({"type": "final", "text": segment.text, "timestamp": time.time(), "words": words})
+            yield data_frame(
+                {"type": "final", "text": segment.text, "timestamp": round(unix_time(), 3), "words": words}
+            )
     except AudioError as error:
         yield data_frame({"type": "error", "message": str(error), "code": "invalid_audio"})
+    except InferencePanic as error:
+        yield data_frame({"type": "error", "message": str(error), "code": error.code})
     except MolvaError as error:
         yield data_frame({"type": "error", "message": "Transcription failed.", "code": error.code})
 

@@ -1,9 +1,11 @@
 """What the doors share: the recogniser once it is loaded, and the limits. Filled by server.py."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Literal
 
 from molva.runtime.recognizer import Recognizer
+from molva.speech.live import LiveRule
 
 ModelState = Literal["loading", "ready"]
 
@@ -17,6 +19,21 @@ class Limits:
     inference_timeout_s: float | None
 
 
+@dataclass(frozen=True)
+class SessionLimits:
+    """Of one live session, which keeps those it started with."""
+
+    checkout_timeout_s: float = 30
+    """Longest wait for a place."""
+    idle_timeout_s: float = 300
+    max_session_s: float = 3600
+    """0 has no limit."""
+    inference_timeout_s: float | None = 600
+    ping_interval_s: float = 30
+    rule: LiveRule = field(default_factory=LiveRule)
+    """When utterances end, unless the client chooses."""
+
+
 @dataclass
 class ServerState:
     """Changes twice in a server's life: when the model is ready, and when draining begins."""
@@ -24,22 +41,40 @@ class ServerState:
     model: str
     """Catalog name of the model that is or will be served."""
     device: str
-    pool_size: int
     limits: Limits
+    sessions: SessionLimits = field(default_factory=SessionLimits)
     recognizer: Recognizer | None = None
-    draining: bool = False
+    loaded: asyncio.Event = field(default_factory=asyncio.Event)
+    drained: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def serve_with(self, recognizer: Recognizer) -> None:
+        """The model is ready."""
+        self.model = recognizer.info.model
+        self.recognizer = recognizer
+        self.loaded.set()
+        if self.draining:
+            recognizer.admission.close()
+
+    def drain(self) -> None:
+        """Refuse new work; what runs may finish, live sessions are asked to end."""
+        self.drained.set()
+        if self.recognizer is not None:
+            self.recognizer.admission.close()
+
+    @property
+    def draining(self) -> bool:
+        return self.drained.is_set()
 
     @property
     def model_state(self) -> ModelState:
         return "loading" if self.recognizer is None else "ready"
 
     @property
+    def pool_size(self) -> int:
+        """Live sessions that fit in; requests too, where they share one pool."""
+        return 0 if self.recognizer is None else self.recognizer.admission.sessions.total
+
+    @property
     def pool_available(self) -> int:
         """Places free now; none while loading or draining."""
-        return 0 if self.recognizer is None or self.draining else self.recognizer.slots.available
-
-    def drain(self) -> None:
-        """Refuse new work; what runs may finish."""
-        self.draining = True
-        if self.recognizer is not None:
-            self.recognizer.slots.close()
+        return 0 if self.recognizer is None or self.draining else self.recognizer.admission.sessions.available

@@ -6,15 +6,19 @@ really ended.
 
 import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 from molva.audio.array import AnySource, open_audio
-from molva.engines.base import Engine, EngineInfo, Options
+from molva.engines.base import EngineInfo, Options
+from molva.runtime.admission import Admission
+from molva.runtime.live import Event, LiveStream
 from molva.runtime.scheduler import Scheduler
 from molva.runtime.slots import Slots
 from molva.runtime.transcription import Transcription
+from molva.speech.live import LiveRule
 from molva.speech.vad import VadModel
 from molva.transcript import Segment, Transcript
 
@@ -80,15 +84,31 @@ class Recognition:
 class Recognizer:
     """A loaded engine and the machinery that its callers share."""
 
-    def __init__(self, engine: Engine, vad: VadModel, *, workers: int, slots: Slots) -> None:
-        self.slots = slots
+    def __init__(self, scheduler: Scheduler, vad: VadModel, admission: Admission) -> None:
+        self.admission = admission
         self._vad = vad
-        self._scheduler = Scheduler(engine, workers)
-        self._threads = ThreadPoolExecutor(slots.total, thread_name_prefix="transcription")
+        self._scheduler = scheduler
+        admission.measure(scheduler)
+        self._threads = ThreadPoolExecutor(admission.requests.total, thread_name_prefix="transcription")
 
     @property
     def info(self) -> EngineInfo:
         return self._scheduler.info
+
+    async def admit_session(self) -> None:
+        """Wait for the place of a live session. Raises Busy, ShuttingDown."""
+        self.admission.measure(self._scheduler)
+        await self.admission.sessions.acquire()
+
+    def open_session(
+        self, *, rule: LiveRule, rate: int, timeout_s: float | None, emit: Callable[[Event], None]
+    ) -> LiveStream:
+        """A live session in the place that `admit_session` gave; `close_session` gives it back."""
+        return LiveStream(self._scheduler, self._vad, rule=rule, rate=rate, timeout_s=timeout_s, emit=emit)
+
+    def close_session(self, stream: LiveStream) -> None:
+        """End a session; its place is free once no run of it is left in the engine."""
+        stream.close(self.admission.sessions.release)
 
     async def open(self, source: AnySource, options: Options, *, max_duration_s: float) -> Recognition:
         """Wait for a place. What is wrong with the audio comes from the recognition.
@@ -96,16 +116,16 @@ class Recognizer:
         Raises Busy, ShuttingDown, and OptionError for options that the engine cannot serve.
         """
         self.info.check(options)
-        await self.slots.acquire()
+        await self.admission.requests.acquire()
         cancelled = threading.Event()
         transcription = Transcription(
             source, self._scheduler, self._vad, options, max_duration_s=max_duration_s, cancelled=cancelled
         )
-        return Recognition(transcription, cancelled, self._threads, self.slots)
+        return Recognition(transcription, cancelled, self._threads, self.admission.requests)
 
     def close(self) -> None:
         """Refuse new work and wait for the window that each worker has in hand."""
-        self.slots.close()
+        self.admission.close()
         self._scheduler.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
 

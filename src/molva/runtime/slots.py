@@ -10,15 +10,20 @@ from molva.errors import Busy, ShuttingDown
 
 
 class Slots:
-    """A fixed number of places, given out first come, first served."""
+    """A number of places, given out first come, first served."""
 
     def __init__(self, total: int, *, max_waiting: int, timeout_s: float) -> None:
         self.total = total
-        self.available = total
+        self.taken = 0
         self._max_waiting = max_waiting
         self._timeout_s = timeout_s
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.closed = False
+
+    @property
+    def available(self) -> int:
+        """Places free now."""
+        return max(self.total - self.taken, 0)
 
     @property
     def waiting(self) -> int:
@@ -32,8 +37,8 @@ class Slots:
         """
         if self.closed:
             raise ShuttingDown
-        if self.available > 0:
-            self.available -= 1
+        if self.available > 0 and not self._waiting:
+            self.taken += 1
             return
         if len(self._waiting) >= self._max_waiting:
             raise Busy(self._timeout_s)
@@ -54,12 +59,13 @@ class Slots:
 
     def release(self) -> None:
         """Give a place back, to the caller who has waited longest."""
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
-                return
-        self.available += 1
+        self.taken -= 1
+        self._hand_out()
+
+    def resize(self, total: int) -> None:
+        """Change the number of places. Where it shrinks, those inside stay and new ones wait longer."""
+        self.total = total
+        self._hand_out()
 
     def close(self) -> None:
         """Refuse everybody who waits or comes; those inside finish."""
@@ -68,3 +74,10 @@ class Slots:
             place = self._waiting.popleft()
             if not place.done():
                 place.set_exception(ShuttingDown())
+
+    def _hand_out(self) -> None:
+        while self._waiting and self.available > 0:
+            place = self._waiting.popleft()
+            if not place.done():
+                self.taken += 1
+                place.set_result(None)

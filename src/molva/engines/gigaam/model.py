@@ -156,6 +156,7 @@ def load_gigaam(
         device=device,
         punctuation=punctuation,
         batch_size=1 if device == "cpu" else BATCH_SIZE_ON_ACCELERATOR,
+        equal_lengths=True,
     )
     return GigaamEngine(info, config, session, vocabulary, transducer)
 

@@ -1,0 +1,106 @@
+"""uvicorn's WebSocket protocol with what ASGI has no words for: pings, signs of life, and an end without a Close frame.
+
+An application finds it in its scope: `peer(websocket)`.
+"""
+
+from asyncio import BaseTransport
+from typing import Protocol, cast
+
+from starlette.websockets import WebSocket
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+from websockets.http11 import Request
+
+EXTENSION = "molva.peer"
+
+LINGER_S = 5.0
+"""How long a peer may take to read what was sent to it and to close its side, before the connection is cut."""
+
+
+class Peer(Protocol):
+    """The other side of a WebSocket."""
+
+    unanswered_pings: int
+    """Pings since the last byte that came in."""
+
+    def ping(self) -> None:
+        """Send a ping without payload."""
+        ...
+
+    def end(self) -> None:
+        """End our side without a Close frame; what was sent before still arrives."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection; what was not sent is lost."""
+        ...
+
+
+def peer(websocket: WebSocket) -> Peer:
+    """The connection under a WebSocket that `WebSocketProtocol` serves."""
+    return cast(Peer, websocket.scope["extensions"][EXTENSION])
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """One connection. Its application ends it, also when the server stops; uvicorn does not."""
+
+    unanswered_pings = 0
+    _joined: bytearray
+    """The fragments of a message behind its first."""
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """The HTTP protocol hands over."""
+        self._joined = bytearray()
+        super().connection_made(transport)
+
+    def ping(self) -> None:
+        """Send a ping. None while reading is paused: the answer could not be seen, and the peer is alive."""
+        if self.close_sent or self.read_paused or self.transport.is_closing():
+            return
+        self.conn.send_ping(b"")
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.unanswered_pings += 1
+
+    def end(self) -> None:
+        """End our side, go on reading."""
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self.transport.abort()
+
+    def handle_connect(self, event: Request) -> None:
+        """Offer the connection to the application."""
+        super().handle_connect(event)
+        if not self.handshake_complete:
+            extensions = cast(dict[str, object], self.scope["extensions"])
+            extensions[EXTENSION] = self
+
+    def data_received(self, data: bytes) -> None:
+        """Whatever comes in is a sign of life."""
+        self.unanswered_pings = 0
+        super().data_received(data)
+
+    def handle_pong(self, event: Frame) -> None:
+        """Nothing more: its bytes have been noticed."""
+
+    def handle_cont(self, event: Frame) -> None:
+        """Join fragments as they come: a list of tiny ones would take many times their size."""
+        if event.data:
+            self._joined += event.data
+        if event.fin:
+            self.frames.append(bytes(self._joined))
+            self._joined.clear()
+            self.send_receive_event_to_app()
+
+    def shutdown(self) -> None:
+        """The server stops: sessions have been told and end by themselves; a mere handshake is cut."""
+        if not self.handshake_complete:
+            super().shutdown()
+
+    async def run_asgi(self) -> None:
+        """Run the application; afterwards nobody may keep the connection open."""
+        await super().run_asgi()
+        if not self.disconnected:
+            self.loop.call_later(LINGER_S, self.transport.abort)

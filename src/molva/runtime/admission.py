@@ -1,0 +1,32 @@
+"""Who may come in: places for live sessions and for requests, from one pool or from two."""
+
+from molva.runtime.capacity import sustained_sessions
+from molva.runtime.scheduler import Scheduler
+from molva.runtime.slots import Slots
+
+DEFAULT_REQUESTS = 2
+"""Requests that are served at once where no pool size is given. Their windows share all workers, so more of them
+finish no sooner and hold more memory."""
+
+
+class Admission:
+    """With a pool size, sessions and requests share so many places, as gigastt's do. Without one, requests have a few
+    places of their own, and there are as many for sessions as the machine sustains."""
+
+    def __init__(self, pool_size: int | None, *, max_waiting: int, timeout_s: float) -> None:
+        self._measured = pool_size is None
+        self.requests = Slots(pool_size or DEFAULT_REQUESTS, max_waiting=max_waiting, timeout_s=timeout_s)
+        self.sessions = self.requests
+        """What `pool_size` and `pool_available` are about."""
+        if self._measured:
+            self.sessions = Slots(1, max_waiting=max_waiting, timeout_s=timeout_s)
+
+    def measure(self, scheduler: Scheduler) -> None:
+        """Follow what the machine sustains now: slower where others use it too."""
+        if self._measured and scheduler.real_time_factor is not None:
+            self.sessions.resize(sustained_sessions(scheduler.real_time_factor, scheduler.workers))
+
+    def close(self) -> None:
+        """Refuse everybody who waits or comes; those inside finish."""
+        self.requests.close()
+        self.sessions.close()

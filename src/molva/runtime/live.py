@@ -1,0 +1,229 @@
+"""A live session on the event loop: bytes in, partials, finals and errors out, in order.
+
+Joins the sans-I/O `LiveSession` to the scheduler. Short blocks are scored on the event loop, which takes less than
+handing them to a thread would; long ones go to a thread.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from molva.audio.pcm import PcmStream
+from molva.engines.base import Hypothesis, Options
+from molva.errors import InferencePanic, InferenceTimeout, MolvaError, ShuttingDown
+from molva.runtime.queue import Priority
+from molva.runtime.scheduler import Scheduler
+from molva.samples import seconds
+from molva.speech.live import Action, Decode, Final, LiveRule, LiveSession, Partial
+from molva.speech.vad import VadModel
+
+Event: TypeAlias = Partial | Final | MolvaError
+
+MAX_WAITING = 2
+"""Windows of finals in flight before no more audio is taken."""
+
+INLINE_S = 0.25
+"""Longest block, in seconds, that is scored on the event loop."""
+
+REAL_TIME_SLACK_S = 5.0
+"""A stream that is further ahead of the clock is a file: its windows queue up with those of other files."""
+
+
+@dataclass(eq=False)
+class _Running:
+    decode: Decode
+    future: Future[Hypothesis]
+    timer: asyncio.TimerHandle | None
+
+
+class LiveStream:
+    """One session. Lives on the event loop; `emit` is called there."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        vad: VadModel,
+        *,
+        rule: LiveRule,
+        rate: int,
+        timeout_s: float | None,
+        emit: Callable[[Event], None],
+    ) -> None:
+        """`rate` in Hz; `timeout_s`: longest wait for a hypothesis. InferenceTimeout is emitted then and ends it."""
+        self._scheduler = scheduler
+        self._vad = vad
+        self._timeout_s = timeout_s
+        self._emit = emit
+        self._loop = asyncio.get_running_loop()
+        self._running: dict[int, _Running] = {}
+        self._answers: deque[_Running] = deque()
+        self._last_partial: Future[Hypothesis] | None = None
+        self._step: asyncio.Future[list[Action]] | None = None
+        self._changed = asyncio.Event()
+        self._started: float | None = None
+        self._closed = False
+        self.configure(rule, rate)
+
+    def configure(self, rule: LiveRule, rate: int) -> None:
+        """Choose again; before the first audio only."""
+        self._rule = rule
+        self._rate = rate
+        self._pcm = PcmStream(rate)
+        self._session = LiveSession(self._vad, rule)
+
+    async def feed(self, data: bytes) -> None:
+        """Take PCM16 bytes. Returns when more may come, which is later where decoding lags behind.
+
+        May be cancelled at any point; what was begun is carried on.
+        """
+        await self._until(lambda: self._session.waiting < MAX_WAITING)
+        if self._started is None:
+            self._started = time.monotonic()
+        in_thread = len(data) > 2 * INLINE_S * self._rate
+        await self._do(lambda: self._session.feed(self._pcm.feed(data)), in_thread=in_thread)
+
+    async def settle(self) -> None:
+        """Wait until everything that was asked of the engine is answered and told."""
+        await self._until(lambda: not self._running)
+
+    async def finish(self) -> None:
+        """Decode what is left; the last event is a Final with the reason `stop`."""
+        await self._do(lambda: self._session.feed(self._pcm.flush()), in_thread=False)
+        while not self._closed:
+            session = self._session
+            await self._do(session.flush, in_thread=False)
+            await self._until(lambda: self._session.done)
+            if session is self._session:  # a panic puts a fresh one in its place, which has no final yet
+                return
+
+    def close(self, then: Callable[[], None]) -> None:
+        """Take waiting windows back; `then` is called once no run of this session is left in the engine."""
+        self._closed = True
+        left = [running.future for running in self._running.values()]
+        self._drop_all()
+        left = [future for future in left if not future.done()]
+        if not left:
+            then()
+            return
+        count = len(left)
+
+        def one_ended() -> None:
+            nonlocal count
+            count -= 1
+            if count == 0:
+                then()
+
+        for future in left:
+            future.add_done_callback(lambda _: self._loop.call_soon_threadsafe(one_ended))
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not self._closed and (self._step is not None or not condition()):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _do(self, step: Callable[[], list[Action]], *, in_thread: bool) -> None:
+        await self._until(lambda: True)
+        if self._closed:
+            return
+        if not in_thread:
+            self._act(step())
+            return
+        self._step = asyncio.ensure_future(asyncio.to_thread(step))
+        self._step.add_done_callback(self._stepped)
+        await asyncio.shield(self._step)
+
+    def _stepped(self, step: "asyncio.Future[list[Action]]") -> None:
+        self._step = None
+        if not self._closed and not step.cancelled() and step.exception() is None:
+            self._act(step.result())
+            while self._answers:
+                self._take_answer(self._answers.popleft())
+        self._changed.set()
+
+    def _act(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Decode):
+                self._decode(action)
+            else:
+                self._emit(action)
+
+    def _decode(self, decode: Decode) -> None:
+        streamed = self._is_live()
+        if decode.is_final:
+            priority = Priority.LIVE_FINAL if streamed else Priority.REQUEST
+        else:
+            priority = Priority.LIVE_PARTIAL if streamed else Priority.REQUEST
+        known = self._running.get(decode.id)
+        if known is not None:
+            self._scheduler.promote(known.future, priority)
+            self._last_partial = None
+            return
+        replacing = None if decode.is_final else self._last_partial
+        future = self._scheduler.submit(decode.samples, Options(), priority, replacing=replacing)
+        timer = None
+        if self._timeout_s is not None:
+            timer = self._loop.call_later(self._timeout_s, self._timed_out, decode)
+        running = _Running(decode, future, timer)
+        self._running[decode.id] = running
+        if not decode.is_final:
+            self._last_partial = future
+        future.add_done_callback(lambda _: self._from_worker(running))
+
+    def _is_live(self) -> bool:
+        """Whether the audio comes at the pace it was spoken."""
+        elapsed = time.monotonic() - (self._started or time.monotonic())
+        return seconds(self._session.received) - elapsed < REAL_TIME_SLACK_S
+
+    def _from_worker(self, running: _Running) -> None:
+        if not self._closed:
+            self._loop.call_soon_threadsafe(self._answered, running)
+
+    def _answered(self, running: _Running) -> None:
+        if self._running.get(running.decode.id) is not running:
+            return  # of a state that is no more
+        del self._running[running.decode.id]
+        if running.timer is not None:
+            running.timer.cancel()
+        if self._step is not None:
+            self._answers.append(running)
+        else:
+            self._take_answer(running)
+        self._changed.set()
+
+    def _take_answer(self, running: _Running) -> None:
+        if running.future.cancelled():
+            return  # a newer partial took its place
+        error = running.future.exception()
+        if error is None:
+            self._act(self._session.answer(running.decode, running.future.result()))
+        elif isinstance(error, InferencePanic):
+            self._emit(error)
+            self._drop_all()
+            self._session = LiveSession(self._vad, self._rule, start=self._session.received)
+        else:
+            if isinstance(error, MolvaError) and not isinstance(error, ShuttingDown):
+                self._emit(error)
+            self._act(self._session.answer(running.decode, None))
+
+    def _timed_out(self, decode: Decode) -> None:
+        running = self._running.get(decode.id)
+        if running is None:
+            return
+        self._scheduler.give_up(running.future)
+        self._closed = True
+        self._changed.set()
+        self._emit(InferenceTimeout())
+
+    def _drop_all(self) -> None:
+        for running in self._running.values():
+            running.future.cancel()
+            if running.timer is not None:
+                running.timer.cancel()
+        self._running.clear()
+        self._answers.clear()
+        self._last_partial = None
+        self._changed.set()
