@@ -1,6 +1,7 @@
 """Windows of all callers over one engine."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 
 from molva.engines.base import Options
 from molva.engines.fake import FakeEngine
-from molva.errors import InferenceError, OptionError, ShuttingDown
-from molva.runtime.scheduler import Scheduler
+from molva.errors import InferenceError, InferencePanic, InferenceTimeout, OptionError, ShuttingDown
+from molva.runtime.queue import Priority
+from molva.runtime.scheduler import MAX_HANGING, Scheduler
 from molva.samples import Samples
 
 
@@ -71,7 +73,12 @@ def test_an_engine_that_wants_batches_gets_windows_of_several_callers(gate: Gate
 
 
 @pytest.mark.parametrize(
-    ("raised", "seen"), [(ValueError("boom"), InferenceError), (OptionError("language", "no"), OptionError)]
+    ("raised", "seen"),
+    [
+        (ValueError("boom"), InferencePanic),
+        (InferenceError(), InferenceError),
+        (OptionError("language", "no"), OptionError),
+    ],
 )
 def test_a_failing_engine_fails_its_window_only(raised: Exception, seen: type[Exception]) -> None:
     def script(samples: Samples, _options: Options) -> str:
@@ -99,3 +106,97 @@ def test_closing_refuses_the_queue_and_finishes_what_runs(gate: Gate) -> None:
     assert running.result(0).text == "1"
     with pytest.raises(ShuttingDown):
         scheduler.submit(window(3), Options())
+
+
+def test_finals_overtake_everything_that_has_not_started(gate: Gate) -> None:
+    engine = FakeEngine(gate)
+    scheduler = Scheduler(engine, workers=1)
+    scheduler.submit(window(1), Options())
+    assert gate.entered.wait(5)
+    futures = [scheduler.submit(window(2 + priority), Options(), priority) for priority in reversed(Priority)]
+    assert scheduler.waiting == dict.fromkeys(Priority, 1)
+    gate.open.set()
+    for future in futures:
+        future.result(5)
+    assert engine.calls == [(1,), (2,), (3,), (4,), (5,)]
+    scheduler.close()
+
+
+def test_partials_leave_a_worker_to_the_others(gate: Gate) -> None:
+    scheduler = Scheduler(FakeEngine(lambda s, o: gate(s, o) if s.size < 9 else "now"), workers=2)
+    partials = [scheduler.submit(window(n), Options(), Priority.LIVE_PARTIAL) for n in (1, 2, 3)]
+    assert gate.entered.wait(5)
+    assert scheduler.submit(window(9), Options(), Priority.LIVE_FINAL).result(5).text == "now"
+    assert [future.running() for future in partials] == [True, False, False]
+    gate.open.set()
+    assert [future.result(5).text for future in partials] == ["1", "2", "3"]
+    scheduler.close()
+
+
+def test_one_worker_does_partials_too() -> None:
+    scheduler = Scheduler(FakeEngine(), workers=1)
+    assert scheduler.submit(window(16_000), Options(), Priority.LIVE_PARTIAL).result(5).text == "слово0"
+    scheduler.close()
+
+
+def test_a_window_past_its_deadline_is_not_started(gate: Gate) -> None:
+    engine = FakeEngine(gate)
+    scheduler = Scheduler(engine, workers=1)
+    scheduler.submit(window(1), Options())
+    assert gate.entered.wait(5)
+    late = scheduler.submit(window(2), Options(), deadline=time.monotonic())
+    in_time = scheduler.submit(window(3), Options(), deadline=time.monotonic() + 60)
+    gate.open.set()
+    assert isinstance(late.exception(5), InferenceTimeout)
+    assert in_time.result(5).text == "3"
+    assert engine.calls == [(1,), (3,)]
+    scheduler.close()
+
+
+def test_a_hanging_worker_is_replaced_and_ends_when_its_run_does(gate: Gate) -> None:
+    scheduler = Scheduler(FakeEngine(lambda s, o: gate(s, o) if s.size == 1 else "ok"), workers=1)
+    hanging = scheduler.submit(window(1), Options())
+    assert gate.entered.wait(5)
+    waiting = scheduler.submit(window(2), Options())
+    scheduler.give_up(hanging)
+    assert waiting.result(5).text == "ok"
+    gate.open.set()
+    assert hanging.result(5).text == "1"
+    assert scheduler.submit(window(3), Options()).result(5).text == "ok"
+    scheduler.close()
+    assert not any(thread.is_alive() for thread in scheduler._threads)
+    assert len(scheduler._threads) == 1
+
+
+def test_giving_up_on_what_has_not_started_takes_it_back(gate: Gate) -> None:
+    scheduler = Scheduler(FakeEngine(gate), workers=1)
+    scheduler.submit(window(1), Options())
+    assert gate.entered.wait(5)
+    waiting = scheduler.submit(window(2), Options())
+    scheduler.give_up(waiting)
+    assert waiting.cancelled()
+    gate.open.set()
+    scheduler.close()
+
+
+def test_hanging_workers_are_not_replaced_without_end(gate: Gate) -> None:
+    scheduler = Scheduler(FakeEngine(gate), workers=1)
+    for _ in range(MAX_HANGING + 3):
+        gate.entered.clear()
+        future = scheduler.submit(window(1), Options())
+        gate.entered.wait(0.5)
+        scheduler.give_up(future)
+    assert len(scheduler._threads) == MAX_HANGING + 1
+    gate.open.set()
+    scheduler.close()
+
+
+def test_it_knows_how_fast_the_engine_is() -> None:
+    """Short windows say little about it and do not count."""
+    scheduler = Scheduler(FakeEngine(), workers=1, real_time_factor=5.0)
+    scheduler.submit(window(100), Options()).result(5)
+    assert scheduler.real_time_factor == 5.0
+    for _ in range(40):
+        scheduler.submit(window(160_000), Options()).result(5)
+    scheduler.close()
+    assert scheduler.real_time_factor < 1.0

@@ -110,3 +110,34 @@ def test_closing_sends_everybody_away() -> None:
             await slots.acquire()
 
     run(test)
+
+
+def test_more_places_let_in_those_who_wait() -> None:
+    async def test() -> None:
+        slots = Slots(1, max_waiting=9, timeout_s=9)
+        await slots.acquire()
+        waiting = asyncio.ensure_future(slots.acquire())
+        await settle()
+        slots.resize(2)
+        await waiting
+        assert (slots.total, slots.available) == (2, 0)
+
+    run(test)
+
+
+def test_fewer_places_let_nobody_in_until_enough_have_gone() -> None:
+    async def test() -> None:
+        slots = Slots(3, max_waiting=9, timeout_s=9)
+        for _ in range(3):
+            await slots.acquire()
+        slots.resize(1)
+        waiting = asyncio.ensure_future(slots.acquire())
+        for _ in range(2):
+            slots.release()
+            await settle()
+            assert not waiting.done()
+        slots.release()
+        await waiting
+        assert (slots.taken, slots.available) == (1, 0)
+
+    run(test)

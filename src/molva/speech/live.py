@@ -121,6 +121,9 @@ class _Shown:
     anything: bool = False
 
 
+MAX_DRAFTS = 4
+"""Partials of one window that may be on their way; hypotheses of older ones come too late."""
+
 _NO_SAMPLES: Samples = np.zeros(0, np.float32)
 
 
@@ -143,7 +146,10 @@ class LiveSession:
         self._in_utterance = False
         self._utterance_s = 0.0
         """Audio of the utterance that is in parts already."""
-        self._draft: _Draft | None = None
+        self._drafts: deque[_Draft] = deque(maxlen=MAX_DRAFTS)
+        """Of the window that is open, the newest last."""
+        self._scored = 0
+        """Samples since this session's start that have been looked at."""
         self._next_partial = 0
         self._lag = 0
         """Samples that came in while the last partial was decoded."""
@@ -164,11 +170,12 @@ class LiveSession:
         """Audio of any length. How it is cut into blocks changes partials only."""
         self.received += samples.size
         probabilities = self._vad.feed(samples)
-        actions: list[Action] = self._queue(self._planner.feed(samples, probabilities[:0]))
+        actions = self._queue(self._planner.feed(samples, probabilities[:0]))
         for i in range(probabilities.size):
+            self._scored += FRAME
             actions += self._queue(self._planner.feed(_NO_SAMPLES, probabilities[i : i + 1]))
             actions += self._step()
-        return actions
+        return newest_only(actions)
 
     def flush(self) -> list[Action]:
         """The end of the stream: exactly one more Final with the reason `stop` comes, empty where nothing is left."""
@@ -177,17 +184,19 @@ class LiveSession:
 
     def answer(self, decode: Decode, hypothesis: Hypothesis | None) -> list[Action]:
         """The hypothesis for a request; None where the engine failed, which costs no more than that window."""
-        if self._draft is not None and self._draft.decode_id == decode.id:
-            self._draft.hypothesis = hypothesis
+        draft = next((draft for draft in self._drafts if draft.decode_id == decode.id), None)
+        if draft is not None:
+            draft.hypothesis = hypothesis
         for part in self._parts:
             if part.decode_id == decode.id:
                 part.hypothesis = hypothesis or part.draft or _nothing()
                 return self._tell()
-        if self._draft is None or self._draft.decode_id != decode.id or hypothesis is None:
+        if draft is None or hypothesis is None:
             return []
-        window = self._draft.window
-        self._lag = self.received - self._start - window.end
-        return self._partial(window, hypothesis)
+        while self._drafts[0] is not draft:
+            self._drafts.popleft()
+        self._lag = self.received - self._start - draft.window.end
+        return self._partial(draft.window, hypothesis)
 
     def _step(self) -> list[Action]:
         """What the newest frame brings."""
@@ -196,19 +205,14 @@ class LiveSession:
             if not self._in_utterance:
                 self._in_utterance = True
                 self._utterance_s = 0.0
-                self._next_partial = self._position + self._stride
-            return self._request_partial() if self._position >= self._next_partial else []
+                self._next_partial = self._scored + self._stride
+            return self._request_partial() if self._scored >= self._next_partial else []
         if not self._in_utterance:
             return []
         if self._rule.endpoint and silence >= self._rule.min_silence:
             return self._queue(self._planner.close()) + self._end("vad")
         pause = self._rule.windows.speech.min_silence
         return self._request_partial() if silence == pause else []
-
-    @property
-    def _position(self) -> int:
-        """Samples since this session's start that have been scored, up to a frame."""
-        return (self.received - self._start) // FRAME * FRAME
 
     @property
     def _stride(self) -> int:
@@ -218,25 +222,27 @@ class LiveSession:
         window = self._planner.peek()
         if window is None:
             return []
-        self._next_partial = self._position + self._stride
-        self._draft = _Draft(window, next(self._ids))
-        return [Decode(self._draft.decode_id, window.samples, is_final=False)]
+        self._next_partial = self._scored + self._stride
+        self._drafts.append(_Draft(window, next(self._ids)))
+        return [Decode(self._drafts[-1].decode_id, window.samples, is_final=False)]
 
     def _queue(self, windows: Sequence[Window]) -> list[Action]:
         """Ask for the hypotheses of windows that are final."""
         actions: list[Action] = []
         for window in windows:
-            draft = self._draft if self._draft is not None and self._draft.window.start == window.start else None
-            part = _Part(window, draft=draft.hypothesis if draft else None)
+            part = _Part(window)
             self._parts.append(part)
             self._utterance_s += seconds(window.samples.size)
-            if draft is not None and draft.window.end == window.end and not window.overlap:
-                part.decode_id, part.hypothesis = draft.decode_id, draft.hypothesis
-            else:
+            for draft in self._drafts:
+                if draft.window.start == window.start:
+                    part.draft = draft.hypothesis or part.draft
+                    if draft.window.end == window.end and not window.overlap:
+                        part.decode_id, part.hypothesis = draft.decode_id, draft.hypothesis
+            self._drafts.clear()
+            if part.decode_id is None:
                 part.decode_id = next(self._ids)
             if part.hypothesis is None:
                 actions.append(Decode(part.decode_id, window.samples, is_final=True))
-            self._draft = None
             if self._utterance_s > self._rule.max_utterance_s:
                 self._parts.append(_Part(None, ends=True))
                 self._utterance_s = 0.0
@@ -245,7 +251,7 @@ class LiveSession:
     def _end(self, reason: EndpointReason) -> list[Action]:
         """The utterance is over, and what has been queued is all of it."""
         self._in_utterance = False
-        self._draft = None
+        self._drafts.clear()
         self._parts.append(_Part(None, ends=True, reason=reason))
         return self._tell()
 
@@ -295,6 +301,12 @@ class LiveSession:
     def _placed(self, window: Window) -> Window:
         """The window in the stream's own time."""
         return Window(self._start + window.start, window.samples, window.speech, window.overlap)
+
+
+def newest_only(actions: list[Action]) -> list[Action]:
+    """Without partials' requests that a later request of the same block makes needless."""
+    requests = [action for action in actions if isinstance(action, Decode)]
+    return [a for a in actions if not isinstance(a, Decode) or a.is_final or a is requests[-1]]
 
 
 def _nothing() -> Hypothesis:

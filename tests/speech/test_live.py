@@ -1,0 +1,336 @@
+"""The live session's rules, over scripted speech probabilities and a scripted engine."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from molva.samples import SAMPLE_RATE, Samples, seconds
+from molva.speech.live import Action, Decode, Final, LiveRule, LiveSession, Partial
+from molva.speech.vad import FRAME, Probabilities, VadState
+from molva.transcript import Hypothesis, Word
+
+SECOND = round(SAMPLE_RATE / FRAME)
+"""Frames of about a second."""
+
+RULE = LiveRule(max_window_s=5.0)
+
+
+class ScriptedVad:
+    """Gives the probabilities it was made with, frame by frame."""
+
+    def __init__(self, probabilities: Sequence[float]) -> None:
+        self._probabilities = np.array(probabilities, np.float32)
+
+    def initial(self) -> VadState:
+        return VadState(np.zeros(1, np.float32), np.zeros(1, np.float32))
+
+    def __call__(self, frames: NDArray[np.float32], state: VadState) -> tuple[Probabilities, VadState]:
+        start = int(state.hidden[0])
+        end = start + len(frames)
+        known = self._probabilities[start:end]
+        return np.pad(known, (0, end - start - known.size)), VadState(np.array([end], np.float32), state.cell)
+
+
+def heard(samples: Samples, step_s: float = 0.5) -> Hypothesis:
+    """One word for every half second that lies in the window as a whole, named by its place in the stream.
+
+    The samples are their own positions.
+    """
+    first, last = int(samples[0]), int(samples[-1]) + 1
+    step = int(step_s * SAMPLE_RATE)
+    words = tuple(
+        Word(f"w{k}", seconds(k * step - first), seconds((k + 1) * step - first), 1.0)
+        for k in range(-(-first // step), last // step)
+    )
+    return Hypothesis(" ".join(word.text for word in words), (), words, "ru")
+
+
+@dataclass
+class Run:
+    """A session under test, and what came of it."""
+
+    session: LiveSession
+    audio: Samples
+    position: int = 0
+    asked: list[Decode] = field(default_factory=list)
+    told: list[Partial | Final] = field(default_factory=list)
+    answering: bool = True
+
+    def feed(self, n_samples: int) -> None:
+        self.take(self.session.feed(self.audio[self.position : self.position + n_samples]))
+        self.position += n_samples
+
+    def take(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Decode):
+                self.asked.append(action)
+                if self.answering:
+                    self.answer(action)
+            else:
+                self.told.append(action)
+
+    def answer(self, decode: Decode, hypothesis: Hypothesis | None = None) -> None:
+        self.take(self.session.answer(decode, hypothesis or heard(decode.samples)))
+
+    def fail(self, decode: Decode) -> None:
+        self.take(self.session.answer(decode, None))
+
+    def finish(self, block: int = FRAME) -> "Run":
+        while self.position < self.audio.size:
+            self.feed(block)
+        self.take(self.session.flush())
+        return self
+
+    @property
+    def finals(self) -> list[Final]:
+        return [event for event in self.told if isinstance(event, Final)]
+
+    @property
+    def partials(self) -> list[Partial]:
+        return [event for event in self.told if isinstance(event, Partial)]
+
+
+def speech(*stretches: tuple[float, int], rule: LiveRule = RULE, start: int = 0) -> Run:
+    """A session over stretches of (probability, frames)."""
+    probabilities = [probability for probability, length in stretches for _ in range(length)]
+    audio = np.arange(start, start + len(probabilities) * FRAME, dtype=np.float32)
+    return Run(LiveSession(ScriptedVad(probabilities), rule, start=start), audio)
+
+
+stretches = st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.9]), st.integers(1, 200)), min_size=1, max_size=8).map(
+    tuple
+)
+
+
+def described(finals: Sequence[Final]) -> list[tuple[str, str | None, tuple[tuple[float, float], ...]]]:
+    return [(f.text, f.reason, tuple((word.start, word.end) for word in f.words)) for f in finals]
+
+
+@given(stretches, st.integers(1, 50_000))
+def test_blocks_do_not_change_finals(parts: tuple[tuple[float, int], ...], block: int) -> None:
+    expected = speech(*parts).finish()
+    assert described(speech(*parts).finish(block).finals) == described(expected.finals)
+
+
+@given(stretches)
+def test_no_word_of_speech_is_lost_or_doubled_and_each_is_in_its_place(parts: tuple[tuple[float, int], ...]) -> None:
+    run = speech(*parts).finish()
+    words = [word for final in run.finals for word in final.words]
+    for word in words:
+        assert word.start == int(word.text[1:]) * 0.5
+    numbers = [int(word.text[1:]) for word in words]
+    assert numbers == sorted(set(numbers))
+    frame = 0
+    for probability, length in parts:
+        begin, end = seconds(frame * FRAME), seconds((frame + length) * FRAME)
+        frame += length
+        if probability == 0.9 and length > 2:
+            inside = {
+                k for k in range(int(begin / 0.5), int(end / 0.5) + 1) if begin <= k * 0.5 and k * 0.5 + 0.5 <= end
+            }
+            assert inside <= set(numbers)
+
+
+@given(stretches)
+def test_partials_come_before_their_final_and_grow_by_their_stable_start(parts: tuple[tuple[float, int], ...]) -> None:
+    stable = ""
+    for event in speech(*parts).finish().told:
+        if isinstance(event, Final):
+            stable = ""
+        else:
+            assert event.text.startswith(stable)
+            assert event.text
+            stable = event.text[: event.n_stable]
+
+
+@given(stretches)
+def test_one_final_ends_the_stream(parts: tuple[tuple[float, int], ...]) -> None:
+    run = speech(*parts).finish()
+    assert [final.reason for final in run.finals].count("stop") == 1
+    assert run.told[-1] is run.finals[-1]
+    assert run.session.done
+
+
+def test_silence_says_nothing() -> None:
+    run = speech((0.0, 60 * SECOND)).finish()
+    assert run.asked == []
+    assert described(run.finals) == [("", "stop", ())]
+
+
+def test_the_first_partial_is_asked_for_when_half_a_second_is_heard() -> None:
+    run = speech((0.0, 100), (0.9, 100))
+    while not run.asked:
+        run.feed(FRAME)
+    assert 0.5 <= seconds(run.position - 100 * FRAME) < 0.55
+    assert not run.asked[0].is_final
+
+
+def test_partials_thin_out_when_they_take_long() -> None:
+    def asked(delay: int) -> int:
+        run = speech((0.9, 10 * SECOND), rule=LiveRule())
+        run.answering = False
+        waiting: list[tuple[int, Decode]] = []
+        seen = 0
+        while run.position < run.audio.size:
+            run.feed(FRAME)
+            waiting += [(run.position + delay, decode) for decode in run.asked[seen:]]
+            seen = len(run.asked)
+            while waiting and waiting[0][0] <= run.position:
+                run.answer(waiting.pop(0)[1])
+        return seen
+
+    assert asked(0) >= 18
+    assert asked(SAMPLE_RATE // 2) <= asked(0) / 1.5
+
+
+@pytest.mark.parametrize("min_silence_ms", [100, 300, 500, 1500])
+def test_silence_ends_an_utterance(min_silence_ms: int) -> None:
+    rule = LiveRule(min_silence_ms=min_silence_ms, max_window_s=5.0)
+    run = speech((0.9, 2 * SECOND), (0.0, 4 * SECOND), rule=rule)
+    while not run.finals:
+        run.feed(FRAME)
+    silence_ms = 1000 * seconds(run.position - 2 * SECOND * FRAME)
+    assert abs(silence_ms - min_silence_ms) <= 32
+    assert run.finals[0].reason == "vad"
+
+
+def test_a_shorter_pause_does_not_end_it() -> None:
+    run = speech((0.9, 2 * SECOND), (0.0, 14), (0.9, SECOND)).finish()
+    assert [final.reason for final in run.finals] == ["stop"]
+
+
+def test_without_endpoints_only_the_end_ends_it() -> None:
+    rule = LiveRule(endpoint=False, max_window_s=5.0)
+    run = speech(*[(0.9, 2 * SECOND), (0.0, 2 * SECOND)] * 10, rule=rule).finish()
+    assert [final.reason for final in run.finals] == ["stop"]
+    assert len(run.finals[0].words) > 10 * 3
+
+
+def test_the_pause_is_decoded_before_it_is_known_to_be_the_end() -> None:
+    """The final then costs no decode of its own."""
+    run = speech((0.9, 2 * SECOND), (0.0, 2 * SECOND)).finish()
+    assert [decode.is_final for decode in run.asked] == [False] * len(run.asked)
+    assert [final.reason for final in run.finals] == ["vad", "stop"]
+
+
+def test_a_pause_that_is_still_being_decoded_at_the_end_becomes_the_final() -> None:
+    run = speech((0.9, 2 * SECOND), (0.0, 2 * SECOND))
+    run.answering = False
+    run.finish()
+    first, again = run.asked[-2:]
+    assert (first.is_final, again.is_final, again.id) == (False, True, first.id)
+    assert run.finals == []
+    run.answer(first)
+    assert [final.reason for final in run.finals] == ["vad", "stop"]
+
+
+def test_the_final_is_the_decode_of_the_whole_utterance() -> None:
+    run = speech((0.0, SECOND), (0.9, 2 * SECOND), (0.0, 2 * SECOND)).finish()
+    window = run.asked[-1].samples
+    assert seconds(int(window[0])) == pytest.approx(seconds(SECOND * FRAME) - 0.2)
+    assert seconds(int(window[-1])) == pytest.approx(seconds(3 * SECOND * FRAME) + 0.2, abs=0.001)
+    assert run.finals[0].text == heard(window).text
+
+
+def test_an_utterance_longer_than_a_window_is_one_final() -> None:
+    run = speech((0.9, 18 * SECOND), (0.0, 2 * SECOND)).finish()
+    assert [final.reason for final in run.finals] == ["vad", "stop"]
+    assert [word.text for word in run.finals[0].words] == [f"w{k}" for k in range(36)]
+    assert all(decode.samples.size <= 5 * SAMPLE_RATE for decode in run.asked)
+
+
+def test_a_very_long_utterance_is_told_in_parts() -> None:
+    rule = LiveRule(max_window_s=5.0, max_utterance_s=20.0)
+    run = speech((0.9, 60 * SECOND), (0.0, 2 * SECOND), rule=rule).finish()
+    assert {final.reason for final in run.finals[:-2]} == {None}
+    assert [final.reason for final in run.finals[-2:]] == ["vad", "stop"]
+    assert [word.text for final in run.finals for word in final.words] == [
+        f"w{k}" for k in range(int(60 * SECOND * FRAME / 8000))
+    ]
+
+
+def test_finals_wait_for_their_turn() -> None:
+    """An utterance that was decoded first is not told before the one that was spoken first."""
+    run = speech(*[(0.9, SECOND), (0.0, SECOND)] * 2)
+    run.answering = False
+    run.finish()
+    finals = [decode for decode in run.asked if decode.is_final]
+    run.answer(finals[1])
+    assert run.told == []
+    run.answer(finals[0])
+    assert [final.reason for final in run.finals] == ["vad", "vad", "stop"]
+
+
+def test_no_partial_of_an_utterance_before_the_final_of_the_one_before() -> None:
+    run = speech((0.9, SECOND), (0.0, SECOND), (0.9, 2 * SECOND))
+    run.answering = False
+    run.finish()
+    last_partial = [decode for decode in run.asked if not decode.is_final][-1]
+    run.answer(last_partial)
+    assert run.told == []
+
+
+def test_a_failed_final_falls_back_on_what_was_heard_so_far() -> None:
+    run = speech((0.9, 3 * SECOND))
+    run.feed(2 * SECOND * FRAME)
+    run.answering = False
+    run.finish()
+    final = run.asked[-1]
+    assert final.is_final
+    run.fail(final)
+    assert run.finals[-1].text == run.partials[-1].text != ""
+
+
+def test_a_failed_partial_costs_nothing_else() -> None:
+    run = speech((0.9, 2 * SECOND), (0.0, 2 * SECOND))
+    run.answering = False
+    run.feed(SECOND * FRAME)
+    run.fail(run.asked[0])
+    run.answering = True
+    assert run.finish().finals[0].text == "w0 w1 w2 w3"
+
+
+def test_noise_in_which_nothing_is_heard_gives_no_final() -> None:
+    run = speech((0.9, SECOND), (0.0, SECOND))
+    run.answering = False
+    run.finish()
+    for decode in run.asked:
+        run.answer(decode, Hypothesis("", (), (), "ru"))
+    assert described(run.finals) == [("", "stop", ())]
+
+
+def test_what_was_shown_is_taken_back_by_an_empty_final() -> None:
+    run = speech((0.9, SECOND), (0.0, SECOND))
+    run.feed(SECOND * FRAME - FRAME)
+    assert run.partials
+    run.answering = False
+    run.finish()
+    for decode in run.asked[1:]:
+        run.answer(decode, Hypothesis("", (), (), "ru"))
+    assert described(run.finals) == [("", "vad", ()), ("", "stop", ())]
+
+
+def test_times_count_from_the_start_of_the_stream() -> None:
+    run = speech((0.9, SECOND), (0.0, SECOND), start=100 * SAMPLE_RATE).finish()
+    assert run.finals[0].words[0] == Word("w200", 100.0, 100.5, 1.0)
+
+
+def long_speech() -> Iterator[tuple[float, int]]:
+    for _ in range(200):
+        yield (0.9, 20 * SECOND)
+        yield (0.0, 10)
+
+
+def test_a_session_holds_no_more_than_a_window_and_what_is_being_decoded() -> None:
+    run = speech(*long_speech(), rule=LiveRule(endpoint=False, max_utterance_s=60.0))
+    while run.position < run.audio.size:
+        run.feed(SAMPLE_RATE)
+        run.asked.clear()
+        assert len(run.session._planner._audio) <= 27 * SAMPLE_RATE
+        assert len(run.session._parts) <= 2
+        assert len(run.session._segments) <= 10
