@@ -17,18 +17,21 @@ class Outbox:
         """`give_up` is called once, when the client is too far behind."""
         self._send = send
         self._give_up = give_up
+        self._given_up = False
         self._messages: deque[dict[str, Any]] = deque()
         self._changed = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
 
     def put(self, message: dict[str, Any]) -> None:
-        """Queue a message."""
-        if len(self._messages) == MAX_MESSAGES:
-            self._give_up()
-            return
+        """Queue a message; it is dropped once the client has been given up."""
         if message["type"] == "partial" and self._messages and self._messages[-1]["type"] == "partial":
             self._messages.pop()
+        if len(self._messages) == MAX_MESSAGES and not self._given_up:
+            self._given_up = True
+            self._give_up()
+        if self._given_up:
+            return
         self._messages.append(message)
         self._empty.clear()
         self._changed.set()
