@@ -1,0 +1,1 @@
+"""Measurements of molva. Run from the repository's root; README.md says how."""
