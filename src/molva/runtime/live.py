@@ -158,7 +158,9 @@ class LiveStream:
         else:
             priority = Priority.LIVE_PARTIAL if streamed else Priority.REQUEST
         known = self._running.get(decode.id)
-        if known is not None:
+        if known is not None and known.future.cancelled():  # a newer partial took its place a moment ago
+            self._forget(known)
+        elif known is not None:
             self._scheduler.promote(known.future, priority)
             self._last_partial = None
             return
@@ -185,14 +187,17 @@ class LiveStream:
     def _answered(self, running: _Running) -> None:
         if self._running.get(running.decode.id) is not running:
             return  # of a state that is no more
-        del self._running[running.decode.id]
-        if running.timer is not None:
-            running.timer.cancel()
+        self._forget(running)
         if self._step is not None:
             self._answers.append(running)
         else:
             self._take_answer(running)
         self._changed.set()
+
+    def _forget(self, running: _Running) -> None:
+        del self._running[running.decode.id]
+        if running.timer is not None:
+            running.timer.cancel()
 
     def _take_answer(self, running: _Running) -> None:
         if running.future.cancelled():
