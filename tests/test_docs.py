@@ -69,11 +69,13 @@ def test_every_model_is_in_the_models_page(name: str) -> None:
     assert f"`{name}`" in PAGES["models.md"]
 
 
-def test_every_option_of_transcribe_is_in_the_command_line_page() -> None:
-    command = get_command(app).commands["transcribe"]  # type: ignore[attr-defined]
+@pytest.mark.parametrize("name", ["transcribe", "listen"])
+def test_every_option_of_a_command_is_in_its_section_of_the_command_line_page(name: str) -> None:
+    section = PAGES["cli.md"].split(f"## molva {name}\n")[1].split("\n## ")[0]
+    command = get_command(app).commands[name]  # type: ignore[attr-defined]
     for parameter in command.params:
         if parameter.param_type_name == "option" and parameter.name != "help":
-            assert f"`{parameter.opts[0]}`" in PAGES["cli.md"], parameter.opts
+            assert f"`{parameter.opts[0]}`" in section, parameter.opts
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -9,7 +9,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from molva.cli import models, quantize, serve, transcribe
+from molva.cli import listen, models, quantize, serve, transcribe
 from molva.errors import MolvaError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("transcribe")(transcribe.transcribe)
+app.command("listen")(listen.listen)
 app.command("quantize")(quantize.quantize)
 app.add_typer(models.app, name="models")
 
