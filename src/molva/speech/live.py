@@ -27,6 +27,10 @@ from molva.transcript import UNDETERMINED, Hypothesis, Segment, Word, word_separ
 EndpointReason = Literal["vad", "stop"]
 
 
+VAD_LAG = 1
+"""Frames that are taken off the endpoint silence: speech that has ended still looks like speech for one to three."""
+
+
 @dataclass(frozen=True)
 class LiveRule:
     """When partials are due and utterances end."""
@@ -35,6 +39,8 @@ class LiveRule:
     """Silence that ends an utterance."""
     endpoint: bool = True
     """Whether silence ends utterances at all; otherwise only the end of the stream does."""
+    first_s: float = 0.4
+    """Speech before the first partial. The voice-activity model takes another 0.1 s to notice speech."""
     stride_s: float = 0.5
     """Audio between two partials, at least."""
     lag_factor: float = 2.0
@@ -46,8 +52,8 @@ class LiveRule:
 
     @property
     def min_silence(self) -> int:
-        """Frames."""
-        return max(round(self.min_silence_ms / 1000 * FRAMES_PER_SECOND), 1)
+        """Frames without speech that end an utterance."""
+        return max(round(self.min_silence_ms / 1000 * FRAMES_PER_SECOND) - VAD_LAG, 1)
 
     @property
     def windows(self) -> WindowRule:
@@ -205,7 +211,7 @@ class LiveSession:
             if not self._in_utterance:
                 self._in_utterance = True
                 self._utterance_s = 0.0
-                self._next_partial = self._scored + self._stride
+                self._next_partial = self._scored + int(self._rule.first_s * SAMPLE_RATE)
             return self._request_partial() if self._scored >= self._next_partial else []
         if not self._in_utterance:
             return []
