@@ -197,13 +197,14 @@ class Raw:
         return opcode, self._input.read(length)
 
     def rest(self) -> list[tuple[int, bytes]]:
-        """All frames until the connection ends."""
-        frames = []
-        while True:
+        """All frames until the server closes the WebSocket or the connection."""
+        frames: list[tuple[int, bytes]] = []
+        while not frames or frames[-1][0] != CLOSE:
             try:
                 frames.append(self.read())
             except EOFError:
-                return frames
+                break
+        return frames
 
 
 def close_frame(code: int, reason: str = "") -> tuple[int, bytes]:
