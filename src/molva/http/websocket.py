@@ -257,11 +257,11 @@ class _Session:
         return TOO_LONG
 
     async def _keepalive(self) -> Ending:
-        while self._line.peer.unanswered_pings < MAX_UNANSWERED_PINGS:
+        while True:
             await asyncio.sleep(self._limits.ping_interval_s)
-            if self._line.peer.unanswered_pings < MAX_UNANSWERED_PINGS:
-                self._line.peer.ping()
-        return DEAD
+            if self._line.peer.unanswered_pings >= MAX_UNANSWERED_PINGS:
+                return DEAD
+            self._line.peer.ping()
 
     async def _end_from_within(self) -> Ending:
         return await asyncio.shield(self._ended)
