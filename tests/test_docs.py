@@ -1,5 +1,6 @@
 """The documents name everything a user can meet."""
 
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typer.main import get_command
 from molva import errors
 from molva.cli import app
 from molva.errors import MolvaError
+from molva.http import websocket
 from molva.http.app import create_app
 from molva.http.origin import OriginPolicy
 from molva.http.problems import STATUS, status_of
@@ -62,6 +64,15 @@ def test_every_route_is_in_the_native_page() -> None:
     assert len(paths) >= 5
     for path in [*paths, "/docs", "/openapi.json"]:
         assert f"`{path}`" in PAGES["native.md"]
+
+
+def test_every_code_and_close_reason_of_the_live_door_is_in_its_page() -> None:
+    source = inspect.getsource(websocket)
+    codes = set(re.findall(r'(?:tell_error|error=)\(\s*"(\w+)"', source))
+    reasons = set(re.findall(r'close=\(\d+, "([^"]+)"', source))
+    assert len(codes) >= 10
+    assert len(reasons) >= 5
+    assert [word for word in codes | reasons if f"`{word}`" not in PAGES["websocket.md"]] == []
 
 
 @pytest.mark.parametrize("name", CATALOG)

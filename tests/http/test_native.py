@@ -409,6 +409,19 @@ class TestAdmission:
             gate.opened.set()
             server.wait_until(lambda state: state.pool_available == 1)
 
+    def test_a_hanging_run_leaves_the_engine_to_others(self, gate: Gate) -> None:
+        """Also where it had the only worker."""
+
+        def script(samples: Samples, options: Options) -> str:
+            return gate(samples, options) if not gate.entered.is_set() else "рядом"
+
+        limits = Limits(body_bytes=5_000_000, max_audio_s=7200, inference_timeout_s=0.3)
+        with serving(FakeEngine(script), workers=1, limits=limits) as server:
+            assert server.client.post("/v1/transcribe", content=SPEECH).status_code == 504
+            assert server.client.post("/v1/transcribe", content=SPEECH).json()["text"] == "рядом"
+            gate.opened.set()
+            server.wait_until(lambda state: state.pool_available == 2)
+
     def test_draining_sends_the_waiting_away_and_finishes_the_running(self, gate: Gate) -> None:
         with serving(FakeEngine(gate), pool_size=1, checkout_timeout_s=20) as server, ThreadPoolExecutor() as threads:
             running = threads.submit(httpx2.post, f"{server.url}/v1/transcribe", content=SPEECH, timeout=30)

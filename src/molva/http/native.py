@@ -133,11 +133,15 @@ async def transcribe(
     options = _options(language, task)
 
     async def run() -> Response:
-        with await recognizer.open(body, options, max_duration_s=state.limits.max_audio_s) as recognition:
+        timeout_s = state.limits.inference_timeout_s
+        with await recognizer.open(
+            body, options, max_duration_s=state.limits.max_audio_s, timeout_s=timeout_s
+        ) as recognition:
             try:
-                async with asyncio.timeout(state.limits.inference_timeout_s):
+                async with asyncio.timeout(timeout_s):
                     transcript = await recognition.transcript()
             except TimeoutError:
+                recognition.give_up()
                 raise InferenceTimeout from None
         layout = Layout(max_chars_per_line, max_words_per_line, word_timestamps)
         return Response(

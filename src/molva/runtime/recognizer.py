@@ -6,6 +6,7 @@ really ended.
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -51,6 +52,10 @@ class Recognition:
             self._finish()
         else:
             self._step.add_done_callback(self._finish)
+
+    def give_up(self) -> None:
+        """Another worker takes over from one that hangs in this recording. The place stays taken until its run ends."""
+        self._transcription.give_up()
 
     def __aiter__(self) -> Self:
         return self
@@ -110,8 +115,12 @@ class Recognizer:
         """End a session; its place is free once no run of it is left in the engine."""
         stream.close(self.admission.sessions.release)
 
-    async def open(self, source: AnySource, options: Options, *, max_duration_s: float) -> Recognition:
+    async def open(
+        self, source: AnySource, options: Options, *, max_duration_s: float, timeout_s: float | None = None
+    ) -> Recognition:
         """Wait for a place. What is wrong with the audio comes from the recognition.
+
+        `timeout_s`: after so long no window is begun any more, and the recognition raises InferenceTimeout.
 
         Raises Busy, ShuttingDown, and OptionError for options that the engine cannot serve.
         """
@@ -119,7 +128,13 @@ class Recognizer:
         await self.admission.requests.acquire()
         cancelled = threading.Event()
         transcription = Transcription(
-            source, self._scheduler, self._vad, options, max_duration_s=max_duration_s, cancelled=cancelled
+            source,
+            self._scheduler,
+            self._vad,
+            options,
+            max_duration_s=max_duration_s,
+            cancelled=cancelled,
+            deadline=None if timeout_s is None else time.monotonic() + timeout_s,
         )
         return Recognition(transcription, cancelled, self._threads, self.admission.requests)
 

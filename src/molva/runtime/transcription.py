@@ -36,7 +36,10 @@ class Transcription:
         *,
         max_duration_s: float | None = None,
         cancelled: threading.Event | None = None,
+        deadline: float | None = None,
     ) -> None:
+        """`deadline`, in `time.monotonic()`: no window is begun later; the iteration then raises InferenceTimeout."""
+        self._deadline = deadline
         self._source = source
         self._max_duration_s = max_duration_s
         self._scheduler = scheduler
@@ -82,6 +85,11 @@ class Transcription:
             for _, future in self._in_flight:
                 future.cancel()
 
+    def give_up(self) -> None:
+        """Wait for no window any more, also where the engine hangs. May be called from another thread."""
+        for _, future in list(self._in_flight):
+            self._scheduler.give_up(future)
+
     def _result(self, reader: AudioReader | ArrayReader) -> Transcript:
         languages = self._scheduler.info.languages
         language = self._language or (languages[0] if len(languages) == 1 else UNDETERMINED)
@@ -96,7 +104,8 @@ class Transcription:
     def _submit(self, window: Window) -> None:
         self._speech += window.speech
         options = replace(self._options, language=self._language)
-        self._in_flight.append((window, self._scheduler.submit(window.samples, options)))
+        future = self._scheduler.submit(window.samples, options, deadline=self._deadline)
+        self._in_flight.append((window, future))
 
     def _windows(self, reader: AudioReader | ArrayReader) -> Iterator[Window]:
         for block in reader:
