@@ -207,7 +207,7 @@ def main() -> None:
     for workers in arguments.workers:
         flags = ["--model", arguments.model, "--model-dir", str(arguments.model_dir)]
         flags += ["--precision", arguments.precision, "--workers", str(workers)]
-        flags += ["--pool-size", str(places), "--log-level", "WARNING"]
+        flags += ["--pool-size", str(places), "--log-level", "warning"]
         with running_server(flags) as server:
             bench = Bench(server, recording, workers, places, arguments.seconds)
             mine = []
