@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from molva.samples import SAMPLE_RATE, Samples, seconds
-from molva.speech.live import Action, Decode, Final, LiveRule, LiveSession, Partial
+from molva.speech.live import VAD_LAG, Action, Decode, Final, LiveRule, LiveSession, Partial
 from molva.speech.vad import FRAME, Probabilities, VadState
 from molva.transcript import Hypothesis, Word
 
@@ -162,11 +162,11 @@ def test_silence_says_nothing() -> None:
     assert described(run.finals) == [("", "stop", ())]
 
 
-def test_the_first_partial_is_asked_for_when_half_a_second_is_heard() -> None:
+def test_the_first_partial_is_asked_for_when_a_little_is_heard() -> None:
     run = speech((0.0, 100), (0.9, 100))
     while not run.asked:
         run.feed(FRAME)
-    assert 0.5 <= seconds(run.position - 100 * FRAME) < 0.55
+    assert 0.4 <= seconds(run.position - 100 * FRAME) < 0.45
     assert not run.asked[0].is_final
 
 
@@ -195,7 +195,8 @@ def test_silence_ends_an_utterance(min_silence_ms: int) -> None:
     while not run.finals:
         run.feed(FRAME)
     silence_ms = 1000 * seconds(run.position - 2 * SECOND * FRAME)
-    assert abs(silence_ms - min_silence_ms) <= 32
+    lag_ms = 1000 * seconds(VAD_LAG * FRAME)  # the model notices the end so much later
+    assert abs(silence_ms + lag_ms - min_silence_ms) <= 16
     assert run.finals[0].reason == "vad"
 
 

@@ -142,6 +142,8 @@ class LiveSession:
         self._start = start
         self._vad = VadStream(vad)
         self._planner = WindowPlanner(rule.windows)
+        self._pause = rule.windows.speech.min_silence
+        """Frames of silence after which the utterance may be over."""
         self._stitcher = Stitcher()
         self._ids = itertools.count()
         self._parts: deque[_Part] = deque()
@@ -217,8 +219,7 @@ class LiveSession:
             return []
         if self._rule.endpoint and silence >= self._rule.min_silence:
             return self._queue(self._planner.close()) + self._end("vad")
-        pause = self._rule.windows.speech.min_silence
-        return self._request_partial() if silence == pause else []
+        return self._request_partial() if silence == self._pause else []
 
     @property
     def _stride(self) -> int:
