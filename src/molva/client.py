@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from molva.errors import OptionError
 
 Message: TypeAlias = dict[str, Any]
-"""What the server says. `type` is ready, partial, final or error; docs/native.md has the fields."""
+"""What the server says. `type` is ready, partial, final or error; docs/websocket.md has the fields."""
 
 PATH = "/v1/ws"
 SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}

@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from tests.conftest import SEEN
 from tests.e2e.conftest import MOLVA, environment, molva_serve, run_molva
+from tests.http.conftest import wav
 
 CLIP = min(SEEN, key=lambda clip: clip.path.stat().st_size)
 
@@ -113,9 +115,11 @@ def scripted_server(script: Callable[[ServerConnection], None]) -> Iterator[str]
     with serve(handle, "127.0.0.1", 0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_second_interrupt_ends_at_once_where_the_last_final_never_comes(tmp_path: Path) -> None:
@@ -151,6 +155,35 @@ def test_an_error_of_the_server_is_told_and_so_are_the_words_after_it(tmp_path: 
     assert result.returncode == 1
     assert result.stdout.decode() == "и всё\n"
     assert result.stderr.decode() == "molva: Maximum session duration exceeded\n"
+
+
+def test_a_file_that_is_cut_short_is_told(url: str, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(wav(np.zeros(160_000, np.float32))[:-160_000])
+    result = run_molva("listen", cut, "--fast", "--url", url, home=tmp_path)
+    assert result.returncode == 0
+    assert "cut short; 5.0 s are missing" in result.stderr.decode()
+
+
+def test_the_end_of_whoever_reads_is_a_quiet_end(url: str, tmp_path: Path) -> None:
+    """As with `molva listen … | head -1`."""
+    command = [*MOLVA, "listen", "-", "--json", "--url", url]
+    with subprocess.Popen(
+        command,
+        env=environment(tmp_path),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"ready" in process.stdout.readline()
+        process.stdout.close()
+        process.stdin.write(raw())
+        process.stdin.close()
+        assert process.wait(30) == 1
+        assert process.stderr.read() == b""
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,13 @@ def listen(
             failed = asyncio.run(session.run(source, show))
     except asyncio.CancelledError:
         raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:  # nobody reads on; typer ends quietly then
+        raise
     except OSError as error:
-        print(f"molva: {f'{file}: {error.strerror}' if error.strerror else error}", file=sys.stderr)
+        print(f"molva: {f'{error.filename or file}: {error.strerror}' if error.strerror else error}", file=sys.stderr)
         raise typer.Exit(1) from None
+    if (missing_s := source.missing_s()) > 0:
+        print(f"molva: {file}: the file is cut short; {missing_s:.1f} s are missing at its end", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
 
@@ -80,6 +84,8 @@ class Source:
     """PCM16 at that rate."""
     live: bool
     """Whether no more comes in a second than is spoken in one."""
+    missing_s: Callable[[], float] = float
+    """At its end: seconds that were promised and are not there."""
 
 
 def open_source(file: Path | None, pipe_rate: int, *, fast: bool) -> Source:
@@ -96,8 +102,14 @@ def open_source(file: Path | None, pipe_rate: int, *, fast: bool) -> Source:
     from molva.audio.decode import AudioReader
 
     # Whoever reads it closes it at its end: that is another thread.
-    frames = frames_of_file(AudioReader(file))
-    return Source(_only(FILE_RATE), lambda rate: frames if fast else at_real_time(frames, rate), live=not fast)
+    reader = AudioReader(file)
+    frames = frames_of_file(reader)
+    return Source(
+        _only(FILE_RATE),
+        lambda rate: frames if fast else at_real_time(frames, rate),
+        live=not fast,
+        missing_s=lambda: reader.shortfall_s,
+    )
 
 
 def _only(rate: int) -> Callable[[Sequence[int]], int]:

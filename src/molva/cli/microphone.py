@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import Any
 
 from molva.cli.pcm import FRAMES_PER_SECOND, Frames
-from molva.errors import MolvaError
 
 USUAL_RATES = (48_000, 16_000)
 """Hz; what nearly every device can be opened at, the best one first."""
@@ -16,10 +15,8 @@ MAX_WAITING = 10 * FRAMES_PER_SECOND
 """Frames that wait for the server; what comes on top of them is lost."""
 
 
-class NoMicrophone(MolvaError):
-    """There is no microphone to listen to."""
-
-    code = "no_microphone"
+class NoMicrophone(OSError):
+    """There is no microphone to listen to. The message says why and what to do."""
 
 
 class Microphone:
@@ -60,9 +57,9 @@ class Microphone:
                 callback=on_audio,
                 finished_callback=gone.set,
             ):
-                while not gone.is_set():
+                while not (gone.is_set() and heard.empty()):
                     with suppress(queue.Empty):
-                        yield heard.get(timeout=1)
+                        yield heard.get(timeout=0.2)
         except self._sounddevice.PortAudioError as error:
             raise NoMicrophone(f"The microphone '{self.name}' cannot be opened: {error}") from error
         raise NoMicrophone(f"The microphone '{self.name}' has gone.")
