@@ -48,12 +48,13 @@ class Transcriber:
         """Why this model was taken."""
         workers = workers or usable_cores()
         engine = load_engine(choice.model, device=device, precision=precision, workers=workers)
-        self._scheduler = Scheduler(engine, workers)
+        self._scheduler = Scheduler(workers)
+        self._lane = self._scheduler.lane(engine)
         self._vad = load_vad()
 
     @property
     def info(self) -> EngineInfo:
-        return self._scheduler.info
+        return self._lane.info
 
     def transcribe(
         self,
@@ -70,7 +71,7 @@ class Transcriber:
         options = Options(language=language, task=task)
         self.info.check(options)
         audio = Path(source) if isinstance(source, str) else source
-        return transcribe_all(audio, self._scheduler, self._vad, options, on_progress=on_progress)
+        return transcribe_all(audio, self._lane, self._vad, options, on_progress=on_progress)
 
     def close(self) -> None:
         """Stop the threads and let the model go."""

@@ -156,11 +156,12 @@ class _Server:
             choice = choose_model(settings.model, ModelStore(settings.models), self._hub, self._on_download)
             workers = settings.workers or usable_cores()
             engine = load_engine(choice.model, device=settings.device, precision=settings.precision, workers=workers)
-            scheduler = Scheduler(engine, workers, real_time_factor=measure(engine))
+            scheduler = Scheduler(workers)
+            lane = scheduler.lane(engine, measure(engine))
             admission = Admission(
                 settings.pool_size, max_waiting=settings.max_waiting, timeout_s=settings.checkout_timeout_s
             )
-            recognizer = Recognizer(scheduler, load_vad(), admission)
+            recognizer = Recognizer(scheduler, lane, load_vad(), admission)
             loop.call_soon_threadsafe(self._serve_with, recognizer, choice.reason)
         except Exception as error:  # noqa: BLE001 - it is raised again in the main thread, which ends the process
             loop.call_soon_threadsafe(self._give_up, error)

@@ -126,10 +126,11 @@ def listen(engine: Engine, audio: Samples) -> list[tuple[Final, Decode]]:
 def test_a_final_is_the_file_decode_of_its_cut(tiny_dir: Path, head: str) -> None:
     """Exactly the same text, and the same word times, counted from the session's start."""
     engine = load(tiny_dir, head)
-    scheduler = Scheduler(engine, workers=1)
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(engine)
 
     def transcribe(cut: Samples) -> Transcript:
-        return transcribe_all(cut, scheduler, load_vad(), Options())
+        return transcribe_all(cut, lane, load_vad(), Options())
 
     told = listen(engine, LONG)
     assert len(told) >= 14

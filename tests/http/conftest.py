@@ -83,7 +83,8 @@ def serving(
     state = ServerState(model="gigaam-v3-e2e-rnnt", device="cpu", limits=limits, sessions=sessions)
     if engine is not None:
         admission = Admission(pool_size, max_waiting=max_waiting, timeout_s=checkout_timeout_s)
-        state.serve_with(Recognizer(Scheduler(engine, workers), load_vad(), admission))
+        scheduler = Scheduler(workers)
+        state.serve_with(Recognizer(scheduler, scheduler.lane(engine), load_vad(), admission))
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     app = create_app(state, origins or OriginPolicy())

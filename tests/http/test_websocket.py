@@ -123,8 +123,9 @@ class TestOpening:
 
     def test_while_the_model_loads_a_client_waits(self) -> None:
         with serving(None) as server, connected(server) as client:
-            scheduler = Scheduler(FakeEngine(), 1)
-            recognizer = Recognizer(scheduler, load_vad(), Admission(1, max_waiting=1, timeout_s=5))
+            scheduler = Scheduler(1)
+            lane = scheduler.lane(FakeEngine())
+            recognizer = Recognizer(scheduler, lane, load_vad(), Admission(1, max_waiting=1, timeout_s=5))
             server.loop.call_soon_threadsafe(server.state.serve_with, recognizer)
             assert client.read()["model"] == "fake"
 

@@ -35,21 +35,23 @@ def test_a_pool_size_is_shared_by_sessions_and_requests() -> None:
 
 
 def test_a_pool_size_is_not_changed_by_measurements() -> None:
-    scheduler = Scheduler(FakeEngine(), workers=1, real_time_factor=0.0001)
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(FakeEngine(), 0.0001)
     admission = Admission(3, max_waiting=0, timeout_s=1)
-    admission.measure(scheduler)
+    admission.measure(lane)
     assert admission.sessions.total == 3
     scheduler.close()
 
 
 def test_without_a_pool_size_the_machine_tells_and_requests_have_their_own_places() -> None:
-    scheduler = Scheduler(FakeEngine(), workers=2, real_time_factor=0.1)
+    scheduler = Scheduler(2)
+    lane = scheduler.lane(FakeEngine(), 0.1)
     admission = Admission(None, max_waiting=0, timeout_s=1)
-    admission.measure(scheduler)
+    admission.measure(lane)
     assert admission.sessions.total == sustained_sessions(0.1, 2)
     assert admission.requests.total == DEFAULT_REQUESTS
-    scheduler.real_time_factor = 0.4
-    admission.measure(scheduler)
+    lane = scheduler.lane(FakeEngine(), 0.4)
+    admission.measure(lane)
     assert admission.sessions.total == sustained_sessions(0.4, 2)
     scheduler.close()
 

@@ -78,8 +78,9 @@ def live(
 
     async def run() -> None:
         engine, told = FakeEngine(script), list[Event]()
-        scheduler = Scheduler(engine, workers)
-        stream = LiveStream(scheduler, load_vad(), rule=LiveRule(), rate=16_000, timeout_s=timeout_s, emit=told.append)
+        scheduler = Scheduler(workers)
+        lane = scheduler.lane(engine)
+        stream = LiveStream(lane, load_vad(), rule=LiveRule(), rate=16_000, timeout_s=timeout_s, emit=told.append)
         this = Live(engine, scheduler, stream, told)
         try:
             async with asyncio.timeout(60):
@@ -224,7 +225,7 @@ def test_a_hanging_run_ends_the_session_but_keeps_its_place(gate: Gate) -> None:
 
 def test_what_waits_is_taken_back_when_the_session_ends(gate: Gate) -> None:
     async def test(this: Live) -> None:
-        busy = this.scheduler.submit(np.zeros(1, np.float32), Options())
+        busy = this.scheduler.lane(this.engine).submit(np.zeros(1, np.float32), Options())
         await asyncio.to_thread(gate.entered.wait, 10)
         await this.stream.feed(pcm(SPEECH, PAUSE))
         this.close()

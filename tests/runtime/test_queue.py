@@ -6,14 +6,18 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from molva.engines.base import Hypothesis, Options
+from molva.engines.base import Engine, Hypothesis, Options
+from molva.engines.fake import FakeEngine
 from molva.runtime.queue import PATIENCE, Priority, Work, WorkQueue
 
 FINAL, PARTIAL, REQUEST, JOB = Priority
 
 
-def work(priority: Priority, size: int = 1, language: str | None = None) -> Work:
-    return Work(np.zeros(size, np.float32), Options(language=language), priority)
+ONE, BATCHES, EQUAL = FakeEngine(), FakeEngine(batch_size=4), FakeEngine(batch_size=8, equal_lengths=True)
+
+
+def work(priority: Priority, size: int = 1, language: str | None = None, engine: Engine = ONE) -> Work:
+    return Work(engine, np.zeros(size, np.float32), Options(language=language), priority)
 
 
 def filled(*works: Work) -> WorkQueue:
@@ -23,8 +27,8 @@ def filled(*works: Work) -> WorkQueue:
     return queue
 
 
-def take(queue: WorkQueue, size: int = 1, *, equal_lengths: bool = False, partials: bool = True) -> list[Work]:
-    return queue.take(size, equal_lengths=equal_lengths, partials=partials)
+def take(queue: WorkQueue, *, partials: bool = True) -> list[Work]:
+    return queue.take(partials=partials)
 
 
 def test_classes_go_by_priority_and_in_turn_within() -> None:
@@ -107,27 +111,36 @@ def test_a_promoted_window_goes_with_its_new_class() -> None:
 
 
 def test_those_who_have_gone_are_left_out() -> None:
-    gone, here = work(REQUEST), work(REQUEST)
-    queue = filled(gone, here)
+    gone, also_gone, here = (work(REQUEST, engine=BATCHES) for _ in range(3))
+    queue = filled(gone, here, also_gone)
     gone.future.cancel()
-    assert take(queue, size=2) == [here]
+    also_gone.future.cancel()
+    assert take(queue) == [here]
+    assert take(queue) == []
 
 
-def test_a_batch_goes_across_classes_but_not_across_options() -> None:
-    first, other, third = work(REQUEST), work(REQUEST, language="ru"), work(JOB)
-    assert take(filled(first, other, third), size=4) == [first, third]
+def test_a_batch_goes_across_classes_but_not_across_options_or_engines() -> None:
+    first, third = work(REQUEST, engine=BATCHES), work(JOB, engine=BATCHES)
+    other_options, other_engine = work(REQUEST, language="ru", engine=BATCHES), work(REQUEST)
+    assert take(filled(first, other_options, other_engine, third)) == [first, third]
+
+
+def test_a_batch_is_no_larger_than_the_engine_wants() -> None:
+    works = [work(REQUEST, engine=BATCHES) for _ in range(6)]
+    queue = filled(*works)
+    assert [take(queue), take(queue)] == [works[:4], works[4:]]
 
 
 def test_a_batch_of_equal_lengths_leaves_the_others_for_later() -> None:
-    works = [work(REQUEST, size) for size in (5, 7, 5, 5)]
+    works = [work(REQUEST, size, engine=EQUAL) for size in (5, 7, 5, 5)]
     queue = filled(*works)
-    assert take(queue, size=8, equal_lengths=True) == [works[0], works[2], works[3]]
-    assert take(queue, size=8, equal_lengths=True) == [works[1]]
+    assert take(queue) == [works[0], works[2], works[3]]
+    assert take(queue) == [works[1]]
 
 
 def test_a_batch_has_no_partials_that_are_held_back() -> None:
-    request, partial = work(REQUEST), work(PARTIAL)
-    assert take(filled(partial, request), size=4, partials=False) == [request]
+    request, partial = work(REQUEST, engine=BATCHES), work(PARTIAL, engine=BATCHES)
+    assert take(filled(partial, request), partials=False) == [request]
 
 
 def test_clearing_gives_everything_back() -> None:

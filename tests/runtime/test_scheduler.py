@@ -39,18 +39,20 @@ def gate() -> Iterator[Gate]:
 
 
 def test_each_window_gets_its_own_answer() -> None:
-    scheduler = Scheduler(FakeEngine(lambda samples, _: str(samples.size)), workers=3)
-    futures = [scheduler.submit(window(n), Options()) for n in range(50)]
+    scheduler = Scheduler(3)
+    lane = scheduler.lane(FakeEngine(lambda samples, _: str(samples.size)))
+    futures = [lane.submit(window(n), Options()) for n in range(50)]
     assert [future.result(5).text for future in futures] == [str(n) for n in range(50)]
     scheduler.close()
 
 
 def test_a_cancelled_window_is_not_decoded(gate: Gate) -> None:
     engine = FakeEngine(gate)
-    scheduler = Scheduler(engine, workers=1)
-    first = scheduler.submit(window(1), Options())
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(engine)
+    first = lane.submit(window(1), Options())
     assert gate.entered.wait(5)
-    second, third = (scheduler.submit(window(n), Options()) for n in (2, 3))
+    second, third = (lane.submit(window(n), Options()) for n in (2, 3))
     assert second.cancel()
     gate.open.set()
     assert (first.result(5).text, third.result(5).text) == ("1", "3")
@@ -61,11 +63,12 @@ def test_a_cancelled_window_is_not_decoded(gate: Gate) -> None:
 def test_an_engine_that_wants_batches_gets_windows_of_several_callers(gate: Gate) -> None:
     """With equal options only."""
     engine = FakeEngine(gate, batch_size=4)
-    scheduler = Scheduler(engine, workers=1)
-    scheduler.submit(window(1), Options())
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(engine)
+    lane.submit(window(1), Options())
     assert gate.entered.wait(5)
-    futures = [scheduler.submit(window(n), Options()) for n in range(2, 8)]
-    futures.append(scheduler.submit(window(8), Options(language="ru")))
+    futures = [lane.submit(window(n), Options()) for n in range(2, 8)]
+    futures.append(lane.submit(window(8), Options(language="ru")))
     gate.open.set()
     assert [future.result(5).text for future in futures] == list("2345678")
     assert engine.calls == [(1,), (2, 3, 4, 5), (6, 7), (8,)]
@@ -86,18 +89,20 @@ def test_a_failing_engine_fails_its_window_only(raised: Exception, seen: type[Ex
             raise raised
         return "ok"
 
-    scheduler = Scheduler(FakeEngine(script), workers=1)
-    futures = [scheduler.submit(window(n), Options()) for n in (1, 2, 3)]
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(FakeEngine(script))
+    futures = [lane.submit(window(n), Options()) for n in (1, 2, 3)]
     assert isinstance(futures[1].exception(5), seen)
     assert futures[2].result(5).text == "ok"
     scheduler.close()
 
 
 def test_closing_refuses_the_queue_and_finishes_what_runs(gate: Gate) -> None:
-    scheduler = Scheduler(FakeEngine(gate), workers=1)
-    running = scheduler.submit(window(1), Options())
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(FakeEngine(gate))
+    running = lane.submit(window(1), Options())
     assert gate.entered.wait(5)
-    waiting = scheduler.submit(window(2), Options())
+    waiting = lane.submit(window(2), Options())
     closing = threading.Thread(target=scheduler.close)
     closing.start()
     assert isinstance(waiting.exception(5), ShuttingDown)
@@ -105,15 +110,16 @@ def test_closing_refuses_the_queue_and_finishes_what_runs(gate: Gate) -> None:
     closing.join(5)
     assert running.result(0).text == "1"
     with pytest.raises(ShuttingDown):
-        scheduler.submit(window(3), Options())
+        lane.submit(window(3), Options())
 
 
 def test_finals_overtake_everything_that_has_not_started(gate: Gate) -> None:
     engine = FakeEngine(gate)
-    scheduler = Scheduler(engine, workers=1)
-    scheduler.submit(window(1), Options())
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(engine)
+    lane.submit(window(1), Options())
     assert gate.entered.wait(5)
-    futures = [scheduler.submit(window(2 + priority), Options(), priority) for priority in reversed(Priority)]
+    futures = [lane.submit(window(2 + priority), Options(), priority) for priority in reversed(Priority)]
     assert scheduler.waiting == dict.fromkeys(Priority, 1)
     gate.open.set()
     for future in futures:
@@ -123,10 +129,11 @@ def test_finals_overtake_everything_that_has_not_started(gate: Gate) -> None:
 
 
 def test_partials_leave_a_worker_to_the_others(gate: Gate) -> None:
-    scheduler = Scheduler(FakeEngine(lambda s, o: gate(s, o) if s.size < 9 else "now"), workers=2)
-    partials = [scheduler.submit(window(n), Options(), Priority.LIVE_PARTIAL) for n in (1, 2, 3)]
+    scheduler = Scheduler(2)
+    lane = scheduler.lane(FakeEngine(lambda s, o: gate(s, o) if s.size < 9 else "now"))
+    partials = [lane.submit(window(n), Options(), Priority.LIVE_PARTIAL) for n in (1, 2, 3)]
     assert gate.entered.wait(5)
-    assert scheduler.submit(window(9), Options(), Priority.LIVE_FINAL).result(5).text == "now"
+    assert lane.submit(window(9), Options(), Priority.LIVE_FINAL).result(5).text == "now"
     assert [future.running() for future in partials] == [True, False, False]
     gate.open.set()
     assert [future.result(5).text for future in partials] == ["1", "2", "3"]
@@ -134,18 +141,20 @@ def test_partials_leave_a_worker_to_the_others(gate: Gate) -> None:
 
 
 def test_one_worker_does_partials_too() -> None:
-    scheduler = Scheduler(FakeEngine(), workers=1)
-    assert scheduler.submit(window(16_000), Options(), Priority.LIVE_PARTIAL).result(5).text == "слово0"
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(FakeEngine())
+    assert lane.submit(window(16_000), Options(), Priority.LIVE_PARTIAL).result(5).text == "слово0"
     scheduler.close()
 
 
 def test_a_window_past_its_deadline_is_not_started(gate: Gate) -> None:
     engine = FakeEngine(gate)
-    scheduler = Scheduler(engine, workers=1)
-    scheduler.submit(window(1), Options())
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(engine)
+    lane.submit(window(1), Options())
     assert gate.entered.wait(5)
-    late = scheduler.submit(window(2), Options(), deadline=time.monotonic())
-    in_time = scheduler.submit(window(3), Options(), deadline=time.monotonic() + 60)
+    late = lane.submit(window(2), Options(), deadline=time.monotonic())
+    in_time = lane.submit(window(3), Options(), deadline=time.monotonic() + 60)
     gate.open.set()
     assert isinstance(late.exception(5), InferenceTimeout)
     assert in_time.result(5).text == "3"
@@ -154,38 +163,41 @@ def test_a_window_past_its_deadline_is_not_started(gate: Gate) -> None:
 
 
 def test_a_hanging_worker_is_replaced_and_ends_when_its_run_does(gate: Gate) -> None:
-    scheduler = Scheduler(FakeEngine(lambda s, o: gate(s, o) if s.size == 1 else "ok"), workers=1)
-    hanging = scheduler.submit(window(1), Options())
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(FakeEngine(lambda s, o: gate(s, o) if s.size == 1 else "ok"))
+    hanging = lane.submit(window(1), Options())
     assert gate.entered.wait(5)
-    waiting = scheduler.submit(window(2), Options())
-    scheduler.give_up(hanging)
+    waiting = lane.submit(window(2), Options())
+    lane.give_up(hanging)
     assert waiting.result(5).text == "ok"
     gate.open.set()
     assert hanging.result(5).text == "1"
-    assert scheduler.submit(window(3), Options()).result(5).text == "ok"
+    assert lane.submit(window(3), Options()).result(5).text == "ok"
     scheduler.close()
     assert not any(thread.is_alive() for thread in scheduler._threads)
     assert len(scheduler._threads) == 1
 
 
 def test_giving_up_on_what_has_not_started_takes_it_back(gate: Gate) -> None:
-    scheduler = Scheduler(FakeEngine(gate), workers=1)
-    scheduler.submit(window(1), Options())
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(FakeEngine(gate))
+    lane.submit(window(1), Options())
     assert gate.entered.wait(5)
-    waiting = scheduler.submit(window(2), Options())
-    scheduler.give_up(waiting)
+    waiting = lane.submit(window(2), Options())
+    lane.give_up(waiting)
     assert waiting.cancelled()
     gate.open.set()
     scheduler.close()
 
 
 def test_hanging_workers_are_not_replaced_without_end(gate: Gate) -> None:
-    scheduler = Scheduler(FakeEngine(gate), workers=1)
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(FakeEngine(gate))
     for _ in range(MAX_HANGING + 3):
         gate.entered.clear()
-        future = scheduler.submit(window(1), Options())
+        future = lane.submit(window(1), Options())
         gate.entered.wait(0.5)
-        scheduler.give_up(future)
+        lane.give_up(future)
     assert len(scheduler._threads) == MAX_HANGING + 1
     gate.open.set()
     scheduler.close()
@@ -193,10 +205,31 @@ def test_hanging_workers_are_not_replaced_without_end(gate: Gate) -> None:
 
 def test_it_knows_how_fast_the_engine_is() -> None:
     """Short windows say little about it and do not count."""
-    scheduler = Scheduler(FakeEngine(), workers=1, real_time_factor=5.0)
-    scheduler.submit(window(100), Options()).result(5)
-    assert scheduler.real_time_factor == 5.0
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(FakeEngine(), 5.0)
+    lane.submit(window(100), Options()).result(5)
+    assert lane.real_time_factor == 5.0
     for _ in range(40):
-        scheduler.submit(window(160_000), Options()).result(5)
+        lane.submit(window(160_000), Options()).result(5)
     scheduler.close()
-    assert scheduler.real_time_factor < 1.0
+    assert lane.real_time_factor is not None
+    assert lane.real_time_factor < 1.0
+
+
+def test_engines_share_the_workers_by_priority(gate: Gate) -> None:
+    scheduler = Scheduler(1)
+    busy, files, live = (scheduler.lane(engine) for engine in (FakeEngine(gate), FakeEngine(), FakeEngine()))
+    order: list[str] = []
+    busy.submit(window(1), Options())
+    assert gate.entered.wait(5)
+    waiting = {
+        "file": files.submit(window(1), Options()),
+        "live": live.submit(window(1), Options(), Priority.LIVE_FINAL),
+    }
+    for name, future in waiting.items():
+        future.add_done_callback(lambda _, name=name: order.append(name))  # type: ignore[misc]
+    gate.open.set()
+    for future in waiting.values():
+        future.result(5)
+    scheduler.close()
+    assert order == ["live", "file"]

@@ -15,7 +15,7 @@ from molva.engines.fake import FakeEngine
 from molva.engines.gigaam.model import load_gigaam
 from molva.engines.silero import load_vad
 from molva.errors import AudioError, AudioTooLong, Cancelled, InferenceError
-from molva.runtime.scheduler import Scheduler
+from molva.runtime.scheduler import Lane, Scheduler
 from molva.runtime.transcription import Transcription, transcribe_all
 from molva.samples import Samples
 from molva.transcript import Transcript
@@ -26,14 +26,15 @@ LONG = TINY / "unseen" / "long.flac"
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_dir: Path) -> Iterator[Scheduler]:
-    scheduler = Scheduler(load_gigaam(files_of("rnnt", tiny_dir), model="tiny", variant="rnnt"), workers=2)
-    yield scheduler
+def tiny(tiny_dir: Path) -> Iterator[Lane]:
+    scheduler = Scheduler(2)
+    lane = scheduler.lane(load_gigaam(files_of("rnnt", tiny_dir), model="tiny", variant="rnnt"))
+    yield lane
     scheduler.close()
 
 
-def run(source: Path | bytes | Samples, scheduler: Scheduler) -> Transcript:
-    return transcribe_all(source, scheduler, load_vad(), Options())
+def run(source: Path | bytes | Samples, lane: Lane) -> Transcript:
+    return transcribe_all(source, lane, load_vad(), Options())
 
 
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.path.stem)
@@ -86,8 +87,9 @@ def test_several_files_at_once_do_not_mix(tiny: Scheduler) -> None:
 
 def test_silence_gives_an_empty_transcript_without_the_engine() -> None:
     engine = FakeEngine()
-    scheduler = Scheduler(engine, workers=1)
-    transcript = run(np.zeros(60 * 16_000, np.float32), scheduler)
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(engine)
+    transcript = run(np.zeros(60 * 16_000, np.float32), lane)
     assert (transcript.text, transcript.segments, transcript.duration) == ("", (), 60.0)
     assert transcript.coverage.speech_s == 0
     assert engine.calls == []
@@ -124,13 +126,14 @@ def test_no_more_than_the_lookahead_is_in_flight() -> None:
             most[0] = max(most[0], running[0])
         return "слово"
 
-    scheduler = Scheduler(FakeEngine(script), workers=2)
-    transcription = Transcription(np.tile(read_flac(LONG), 3), scheduler, load_vad(), Options())
+    scheduler = Scheduler(2)
+    lane = scheduler.lane(FakeEngine(script))
+    transcription = Transcription(np.tile(read_flac(LONG), 3), lane, load_vad(), Options())
     for _ in transcription:
         with lock:
             running[0] -= 1
-        assert len(transcription._in_flight) <= scheduler.lookahead
-    assert most[0] <= scheduler.lookahead + 1
+        assert len(transcription._in_flight) <= lane.lookahead
+    assert most[0] <= lane.lookahead + 1
     scheduler.close()
 
 
@@ -145,15 +148,16 @@ def test_progress_goes_forward_to_the_end(tiny: Scheduler) -> None:
 
 def test_cancelling_stops_at_the_next_window() -> None:
     engine, cancelled = FakeEngine(), threading.Event()
-    scheduler = Scheduler(engine, workers=1)
-    transcription = Transcription(np.tile(read_flac(LONG), 5), scheduler, load_vad(), Options(), cancelled=cancelled)
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(engine)
+    transcription = Transcription(np.tile(read_flac(LONG), 5), lane, load_vad(), Options(), cancelled=cancelled)
     segments = iter(transcription)
     next(segments)
     cancelled.set()
     with pytest.raises(Cancelled):
         list(segments)
     scheduler.close()
-    assert len(engine.calls) <= scheduler.lookahead + 1
+    assert len(engine.calls) <= lane.lookahead + 1
 
 
 def test_a_failing_window_fails_the_whole_and_takes_the_rest_back() -> None:
@@ -165,11 +169,12 @@ def test_a_failing_window_fails_the_whole_and_takes_the_rest_back() -> None:
         return "слово"
 
     engine = FakeEngine(script)
-    scheduler = Scheduler(engine, workers=1)
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(engine)
     with pytest.raises(InferenceError):
-        run(np.tile(read_flac(LONG), 2), scheduler)
+        run(np.tile(read_flac(LONG), 2), lane)
     scheduler.close()
-    assert len(engine.calls) <= 2 + scheduler.lookahead
+    assert len(engine.calls) <= 2 + lane.lookahead
 
 
 def test_the_first_window_tells_the_language_of_the_whole() -> None:
@@ -182,8 +187,9 @@ def test_the_first_window_tells_the_language_of_the_whole() -> None:
 
     engine = FakeEngine(script)
     engine.info = replace(engine.info, languages=("en", "ru"))
-    scheduler = Scheduler(engine, workers=2)
-    transcript = run(LONG, scheduler)
+    scheduler = Scheduler(2)
+    lane = scheduler.lane(engine)
+    transcript = run(LONG, lane)
     scheduler.close()
     assert transcript.language == "ru"
     assert asked[0] is None
@@ -199,8 +205,9 @@ def test_a_translation_is_in_english_and_later_windows_keep_the_language_that_wa
 
     engine = FakeEngine(script)
     engine.info = replace(engine.info, languages=("en", "ru"), tasks=("transcribe", "translate"))
-    scheduler = Scheduler(engine, workers=1)
-    transcript = transcribe_all(LONG, scheduler, load_vad(), Options(task="translate"))
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(engine)
+    transcript = transcribe_all(LONG, lane, load_vad(), Options(task="translate"))
     scheduler.close()
     assert transcript.language == "en"
     assert set(asked[1:]) == {"ru"}

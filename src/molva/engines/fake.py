@@ -18,7 +18,7 @@ def count_seconds(window: Samples, _options: Options) -> str:
 class FakeEngine:
     """Answers each window with the words its script gives, spread evenly over the window."""
 
-    def __init__(self, script: Script = count_seconds, *, batch_size: int = 1) -> None:
+    def __init__(self, script: Script = count_seconds, *, batch_size: int = 1, equal_lengths: bool = False) -> None:
         self._script = script
         self._lock = threading.Lock()
         self.calls: list[tuple[int, ...]] = []
@@ -34,6 +34,7 @@ class FakeEngine:
             device="cpu",
             punctuation=False,
             batch_size=batch_size,
+            equal_lengths=equal_lengths,
         )
 
     def transcribe(self, batch: Sequence[Samples], options: Options) -> list[Hypothesis]:

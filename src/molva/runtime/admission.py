@@ -1,7 +1,7 @@
 """Who may come in: places for live sessions and for requests, from one pool or from two."""
 
 from molva.runtime.capacity import sustained_sessions
-from molva.runtime.scheduler import Scheduler
+from molva.runtime.scheduler import Lane
 from molva.runtime.slots import Slots
 
 DEFAULT_REQUESTS = 2
@@ -21,10 +21,10 @@ class Admission:
         if self._measured:
             self.sessions = Slots(1, max_waiting=max_waiting, timeout_s=timeout_s)
 
-    def measure(self, scheduler: Scheduler) -> None:
+    def measure(self, lane: Lane) -> None:
         """Follow what the machine sustains now: slower where others use it too."""
-        if self._measured and scheduler.real_time_factor is not None:
-            self.sessions.resize(sustained_sessions(scheduler.real_time_factor, scheduler.workers))
+        if self._measured and lane.real_time_factor is not None:
+            self.sessions.resize(sustained_sessions(lane.real_time_factor, lane.workers))
 
     def close(self) -> None:
         """Refuse everybody who waits or comes; those inside finish."""

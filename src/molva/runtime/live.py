@@ -1,6 +1,6 @@
 """A live session on the event loop: bytes in, partials, finals and errors out, in order.
 
-Joins the sans-I/O `LiveSession` to the scheduler. Short blocks are scored on the event loop, which takes less than
+Joins the sans-I/O `LiveSession` to the lane. Short blocks are scored on the event loop, which takes less than
 handing them to a thread would; long ones go to a thread.
 """
 
@@ -16,7 +16,7 @@ from molva.audio.pcm import PcmStream
 from molva.engines.base import Hypothesis, Options
 from molva.errors import InferencePanic, InferenceTimeout, MolvaError, ShuttingDown
 from molva.runtime.queue import Priority
-from molva.runtime.scheduler import Scheduler
+from molva.runtime.scheduler import Lane
 from molva.samples import seconds
 from molva.speech.live import Action, Decode, Final, LiveRule, LiveSession, Partial
 from molva.speech.vad import VadModel
@@ -45,7 +45,7 @@ class LiveStream:
 
     def __init__(
         self,
-        scheduler: Scheduler,
+        lane: Lane,
         vad: VadModel,
         *,
         rule: LiveRule,
@@ -54,7 +54,7 @@ class LiveStream:
         emit: Callable[[Event], None],
     ) -> None:
         """`rate` in Hz; `timeout_s`: longest wait for a hypothesis. InferenceTimeout is emitted then and ends it."""
-        self._scheduler = scheduler
+        self._lane = lane
         self._vad = vad
         self._timeout_s = timeout_s
         self._emit = emit
@@ -161,11 +161,11 @@ class LiveStream:
         if known is not None and known.future.cancelled():  # a newer partial took its place a moment ago
             self._forget(known)
         elif known is not None:
-            self._scheduler.promote(known.future, priority)
+            self._lane.promote(known.future, priority)
             self._last_partial = None
             return
         replacing = None if decode.is_final else self._last_partial
-        future = self._scheduler.submit(decode.samples, Options(), priority, replacing=replacing)
+        future = self._lane.submit(decode.samples, Options(), priority, replacing=replacing)
         timer = None
         if self._timeout_s is not None:
             timer = self._loop.call_later(self._timeout_s, self._timed_out, decode)
@@ -218,7 +218,7 @@ class LiveStream:
         running = self._running.get(decode.id)
         if running is None:
             return
-        self._scheduler.give_up(running.future)
+        self._lane.give_up(running.future)
         self._closed = True
         self._changed.set()
         self._emit(InferenceTimeout())

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from molva.engines.base import Hypothesis, Options
+from molva.engines.base import Engine, Hypothesis, Options
 from molva.samples import Samples
 
 
@@ -28,8 +28,9 @@ PATIENCE = 8
 
 @dataclass(eq=False, slots=True)
 class Work:
-    """One window on its way to the engine."""
+    """One window on its way to an engine."""
 
+    engine: Engine
     samples: Samples
     options: Options
     priority: Priority
@@ -75,25 +76,22 @@ class WorkQueue:
             waiting.clear()
         return works
 
-    def take(self, size: int, *, equal_lengths: bool, partials: bool) -> list[Work]:
-        """The next windows for one call of the engine, `size` at most; empty where nothing may start.
+    def take(self, *, partials: bool) -> list[Work]:
+        """The next windows for one call of an engine, as many as it wants; empty where nothing may start.
 
-        They have equal options and, with `equal_lengths`, equal lengths; partials are left out unless `partials`.
-        Windows whose callers have gone are dropped on the way.
+        They are for the same engine, with equal options and, where it asks for that, of equal lengths. Partials are
+        left out unless `partials`. Windows whose callers have gone are dropped on the way.
         """
         first = self._next(partials=partials)
         if first is None:
             return []
-        batch = [first]
-        for works in self._classes.values():
-            if works and len(batch) < size and (partials or works[0].priority != Priority.LIVE_PARTIAL):
-                for work in list(works):
-                    if len(batch) == size:
-                        break
-                    if fits(work, first, equal_lengths=equal_lengths):
-                        works.remove(work)
-                        if work.future.set_running_or_notify_cancel():
-                            batch.append(work)
+        batch, size = [first], first.engine.info.batch_size
+        for priority, works in self._classes.items():
+            if len(batch) < size and (partials or priority != Priority.LIVE_PARTIAL):
+                for work in [work for work in works if fits(work, first)][: size - len(batch)]:
+                    works.remove(work)
+                    if work.future.set_running_or_notify_cancel():
+                        batch.append(work)
         return batch
 
     def _next(self, *, partials: bool) -> Work | None:
@@ -121,6 +119,8 @@ class WorkQueue:
                 self._passed_by[priority] = self._passed_by[priority] + 1 if works else 0
 
 
-def fits(work: Work, first: Work, *, equal_lengths: bool) -> bool:
+def fits(work: Work, first: Work) -> bool:
     """Whether two windows can go through the engine in one call."""
-    return work.options == first.options and (not equal_lengths or work.samples.size == first.samples.size)
+    if work.engine is not first.engine or work.options != first.options:
+        return False
+    return not first.engine.info.equal_lengths or work.samples.size == first.samples.size

@@ -16,7 +16,7 @@ from molva.audio.array import AnySource, open_audio
 from molva.engines.base import EngineInfo, Options
 from molva.runtime.admission import Admission
 from molva.runtime.live import Event, LiveStream
-from molva.runtime.scheduler import Scheduler
+from molva.runtime.scheduler import Lane, Scheduler
 from molva.runtime.slots import Slots
 from molva.runtime.transcription import Transcription
 from molva.speech.live import LiveRule
@@ -89,27 +89,28 @@ class Recognition:
 class Recognizer:
     """A loaded engine and the machinery that its callers share."""
 
-    def __init__(self, scheduler: Scheduler, vad: VadModel, admission: Admission) -> None:
+    def __init__(self, scheduler: Scheduler, lane: Lane, vad: VadModel, admission: Admission) -> None:
         self.admission = admission
         self._vad = vad
         self._scheduler = scheduler
-        admission.measure(scheduler)
+        self._lane = lane
+        admission.measure(lane)
         self._threads = ThreadPoolExecutor(admission.requests.total, thread_name_prefix="transcription")
 
     @property
     def info(self) -> EngineInfo:
-        return self._scheduler.info
+        return self._lane.info
 
     async def admit_session(self) -> None:
         """Wait for the place of a live session. Raises Busy, ShuttingDown."""
-        self.admission.measure(self._scheduler)
+        self.admission.measure(self._lane)
         await self.admission.sessions.acquire()
 
     def open_session(
         self, *, rule: LiveRule, rate: int, timeout_s: float | None, emit: Callable[[Event], None]
     ) -> LiveStream:
         """A live session in the place that `admit_session` gave; `close_session` gives it back."""
-        return LiveStream(self._scheduler, self._vad, rule=rule, rate=rate, timeout_s=timeout_s, emit=emit)
+        return LiveStream(self._lane, self._vad, rule=rule, rate=rate, timeout_s=timeout_s, emit=emit)
 
     def close_session(self, stream: LiveStream) -> None:
         """End a session; its place is free once no run of it is left in the engine."""
@@ -129,7 +130,7 @@ class Recognizer:
         cancelled = threading.Event()
         transcription = Transcription(
             source,
-            self._scheduler,
+            self._lane,
             self._vad,
             options,
             max_duration_s=max_duration_s,

@@ -1,4 +1,4 @@
-"""The one owner of inference: windows of all callers in one queue, worker threads over one shared engine.
+"""The one owner of inference: windows of all callers and all engines in one queue, and the worker threads.
 
 The queue is bounded by its callers: a live session keeps one partial and a few windows of finals in flight, a request
 or a job `lookahead` windows, and `slots.py` bounds sessions and requests.
@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from concurrent.futures import Future
+from weakref import WeakKeyDictionary
 
 from molva.engines.base import Engine, EngineInfo, Hypothesis, Options
 from molva.errors import InferencePanic, InferenceTimeout, MolvaError, ShuttingDown
@@ -26,30 +27,21 @@ SMOOTHING = 0.1
 """Weight of the newest call in the running real-time factor."""
 
 
-class Scheduler:
-    """Decodes windows by priority, on a CPU one by one side by side, on an accelerator in batches across callers.
+class Lane:
+    """One engine's way to the workers, which it shares with every other engine."""
 
-    Partials are optional work: they leave one worker to the others where there are several.
-    """
-
-    def __init__(self, engine: Engine, workers: int, *, real_time_factor: float | None = None) -> None:
-        """`real_time_factor`: seconds of a worker per second of audio, where it has been measured already."""
+    def __init__(self, scheduler: "Scheduler", engine: Engine) -> None:
+        self._scheduler = scheduler
         self._engine = engine
-        self._queue = WorkQueue()
-        self._changed = threading.Condition()
-        self._closed = False
-        self._running: dict[threading.Thread, list[Work]] = {}
-        self._hanging: set[threading.Thread] = set()
-        self._threads: list[threading.Thread] = []
-        self.workers = workers
-        self.real_time_factor = real_time_factor
-        """Seconds of a worker per second of audio, measured as the work goes on."""
-        for _ in range(workers):
-            self._start_worker()
 
     @property
     def info(self) -> EngineInfo:
         return self._engine.info
+
+    @property
+    def workers(self) -> int:
+        """Threads that run engines."""
+        return self._scheduler.workers
 
     @property
     def lookahead(self) -> int:
@@ -57,10 +49,9 @@ class Scheduler:
         return self.workers * self.info.batch_size + 1
 
     @property
-    def waiting(self) -> dict[Priority, int]:
-        """Windows that have not started, by class."""
-        with self._changed:
-            return self._queue.depths()
+    def real_time_factor(self) -> float | None:
+        """Seconds of a worker per second of audio, as measured lately; None before the first long window."""
+        return self._scheduler.real_time_factor(self._engine)
 
     def submit(
         self,
@@ -75,15 +66,69 @@ class Scheduler:
 
         `replacing`: an earlier window of the same class that this one makes needless; where it still waits it is
         cancelled, and this one takes its place. `deadline`: in `time.monotonic()`; a window that has not started by
-        then fails with InferenceTimeout. Raises ShuttingDown after `close`.
+        then fails with InferenceTimeout. Raises ShuttingDown after the scheduler's `close`.
         """
-        work = Work(samples, options, priority, deadline)
+        work = Work(self._engine, samples, options, priority, deadline)
+        self._scheduler.submit(work, replacing)
+        return work.future
+
+    def promote(self, future: Future[Hypothesis], priority: Priority) -> None:
+        """Let a window that still waits go with another class."""
+        self._scheduler.promote(future, priority)
+
+    def give_up(self, future: Future[Hypothesis]) -> None:
+        """Stop waiting for a window; see `Scheduler.give_up`."""
+        self._scheduler.give_up(future)
+
+
+class Scheduler:
+    """Decodes windows by priority, on a CPU one by one side by side, on an accelerator in batches across callers.
+
+    Partials are optional work: they leave one worker to the others where there are several.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._queue = WorkQueue()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._running: dict[threading.Thread, list[Work]] = {}
+        self._hanging: set[threading.Thread] = set()
+        self._threads: list[threading.Thread] = []
+        self._speeds: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
+        self.workers = workers
+        for _ in range(workers):
+            self._start_worker()
+
+    @property
+    def waiting(self) -> dict[Priority, int]:
+        """Windows that have not started, by class."""
+        with self._changed:
+            return self._queue.depths()
+
+    def lane(self, engine: Engine, real_time_factor: float | None = None) -> Lane:
+        """The way to `engine`; `real_time_factor` where it has been measured already."""
+        if real_time_factor is not None:
+            self.measured(engine, real_time_factor)
+        return Lane(self, engine)
+
+    def real_time_factor(self, engine: Engine) -> float | None:
+        """Seconds of a worker per second of audio, as measured lately; None before the first long window."""
+        with self._changed:
+            return self._speeds.get(engine)
+
+    def measured(self, engine: Engine, real_time_factor: float) -> None:
+        """Take in how fast an engine was."""
+        with self._changed:
+            known = self._speeds.get(engine, real_time_factor)
+            self._speeds[engine] = known + SMOOTHING * (real_time_factor - known)
+
+    def submit(self, work: Work, replacing: Future[Hypothesis] | None = None) -> None:
+        """Queue a window; see `Lane.submit`, which is the way to do so."""
         with self._changed:
             if self._closed:
                 raise ShuttingDown
             self._queue.add(work, replacing)
             self._changed.notify()
-        return work.future
 
     def promote(self, future: Future[Hypothesis], priority: Priority) -> None:
         """Let a window that still waits go with another class."""
@@ -144,15 +189,10 @@ class Scheduler:
 
     def _take(self, this: threading.Thread) -> list[Work]:
         """The next windows to decode in one call; empty after `close`."""
-        info = self.info
         with self._changed:
             while True:
                 busy = sum(batch[0].priority == Priority.LIVE_PARTIAL for batch in self._running.values())
-                batch = self._queue.take(
-                    info.batch_size,
-                    equal_lengths=info.equal_lengths,
-                    partials=busy < max(self.workers - 1, 1),
-                )
+                batch = self._queue.take(partials=busy < max(self.workers - 1, 1))
                 if batch:
                     self._running[this] = batch
                     return batch
@@ -161,23 +201,18 @@ class Scheduler:
                 self._changed.wait()
 
     def _decode(self, batch: list[Work]) -> None:
-        started = time.perf_counter()
+        engine, started = batch[0].engine, time.perf_counter()
         try:
-            hypotheses = self._engine.transcribe([work.samples for work in batch], batch[0].options)
+            hypotheses = engine.transcribe([work.samples for work in batch], batch[0].options)
         except Exception as error:  # noqa: BLE001 - whatever an engine raises must reach its caller, not end the thread
             for work in batch:
                 work.future.set_exception(_as_molva_error(error))
         else:
-            self._measure(time.perf_counter() - started, seconds(sum(work.samples.size for work in batch)))
+            audio_s = seconds(sum(work.samples.size for work in batch))
+            if audio_s >= MIN_MEASURED_S:
+                self.measured(engine, (time.perf_counter() - started) / audio_s)
             for work, hypothesis in zip(batch, hypotheses, strict=True):
                 work.future.set_result(hypothesis)
-
-    def _measure(self, took_s: float, audio_s: float) -> None:
-        if audio_s >= MIN_MEASURED_S:
-            with self._changed:
-                known = self.real_time_factor
-                newest = took_s / audio_s
-                self.real_time_factor = newest if known is None else known + SMOOTHING * (newest - known)
 
 
 def _as_molva_error(error: Exception) -> MolvaError:

@@ -13,7 +13,7 @@ from molva.audio.array import AnySource, ArrayReader, open_audio
 from molva.audio.decode import AudioReader
 from molva.engines.base import Hypothesis, Options
 from molva.errors import Cancelled
-from molva.runtime.scheduler import Scheduler
+from molva.runtime.scheduler import Lane
 from molva.samples import seconds
 from molva.speech.chunks import Window, WindowPlanner, WindowRule
 from molva.speech.stitch import Stitcher
@@ -30,7 +30,7 @@ class Transcription:
     def __init__(
         self,
         source: AnySource,
-        scheduler: Scheduler,
+        lane: Lane,
         vad: VadModel,
         options: Options,
         *,
@@ -42,11 +42,11 @@ class Transcription:
         self._deadline = deadline
         self._source = source
         self._max_duration_s = max_duration_s
-        self._scheduler = scheduler
+        self._lane = lane
         self._vad = VadStream(vad)
         self._options = options
         self._cancelled = cancelled or threading.Event()
-        self._planner = WindowPlanner(WindowRule(max_s=scheduler.info.max_window_s))
+        self._planner = WindowPlanner(WindowRule(max_s=lane.info.max_window_s))
         self._stitcher = Stitcher()
         self._in_flight: deque[tuple[Window, Future[Hypothesis]]] = deque()
         self._speech = self._transcribed = 0
@@ -73,10 +73,10 @@ class Transcription:
             with open_audio(self._source, max_duration_s=self._max_duration_s) as reader:
                 self.declared_duration = reader.declared_duration
                 for window in self._windows(reader):
-                    if self._language is None and len(self._scheduler.info.languages) > 1:
+                    if self._language is None and len(self._lane.info.languages) > 1:
                         # The first window tells the language of the whole: short later ones would guess.
                         yield from self._collect(until=0)
-                    yield from self._collect(until=self._scheduler.lookahead - 1)
+                    yield from self._collect(until=self._lane.lookahead - 1)
                     self._submit(window)
                 yield from self._collect(until=0)
                 yield from self._keep(self._stitcher.flush())
@@ -88,10 +88,10 @@ class Transcription:
     def give_up(self) -> None:
         """Wait for no window any more, also where the engine hangs. May be called from another thread."""
         for _, future in list(self._in_flight):
-            self._scheduler.give_up(future)
+            self._lane.give_up(future)
 
     def _result(self, reader: AudioReader | ArrayReader) -> Transcript:
-        languages = self._scheduler.info.languages
+        languages = self._lane.info.languages
         language = self._language or (languages[0] if len(languages) == 1 else UNDETERMINED)
         return Transcript(
             segments=tuple(self._segments),
@@ -104,7 +104,7 @@ class Transcription:
     def _submit(self, window: Window) -> None:
         self._speech += window.speech
         options = replace(self._options, language=self._language)
-        future = self._scheduler.submit(window.samples, options, deadline=self._deadline)
+        future = self._lane.submit(window.samples, options, deadline=self._deadline)
         self._in_flight.append((window, future))
 
     def _windows(self, reader: AudioReader | ArrayReader) -> Iterator[Window]:
@@ -138,14 +138,14 @@ class Transcription:
 
 def transcribe_all(
     source: AnySource,
-    scheduler: Scheduler,
+    lane: Lane,
     vad: VadModel,
     options: Options,
     *,
     on_progress: Callable[[Transcription], None] | None = None,
 ) -> Transcript:
     """The whole of one recording in one call; `on_progress` is told after every segment."""
-    transcription = Transcription(source, scheduler, vad, options)
+    transcription = Transcription(source, lane, vad, options)
     for _ in transcription:
         if on_progress is not None:
             on_progress(transcription)
