@@ -38,14 +38,14 @@ def run(source: Path | bytes | Samples, lane: Lane) -> Transcript:
 
 
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.path.stem)
-def test_a_short_file_gives_exactly_what_the_engine_makes_of_it(tiny: Scheduler, clip: Clip) -> None:
+def test_a_short_file_gives_exactly_what_the_engine_makes_of_it(tiny: Lane, clip: Clip) -> None:
     transcript = run(clip.path, tiny)
     assert transcript.text == clip.rnnt
     assert len(transcript.segments) == 1
     assert transcript.language == "ru"
 
 
-def test_a_long_file_is_as_good_as_its_utterances_alone(tiny: Scheduler) -> None:
+def test_a_long_file_is_as_good_as_its_utterances_alone(tiny: Lane) -> None:
     """147 s of 14 unseen utterances: the error rate of the windows is that of the utterances, within 5 points."""
     utterances = json.loads((TINY / "unseen" / "long.json").read_text(encoding="utf-8"))["segments"]
     reference = " ".join(u["reference"] for u in utterances)
@@ -57,7 +57,7 @@ def test_a_long_file_is_as_good_as_its_utterances_alone(tiny: Scheduler) -> None
     assert 100 < transcript.coverage.speech_s < 140
 
 
-def test_words_have_times_of_the_file_in_order(tiny: Scheduler) -> None:
+def test_words_have_times_of_the_file_in_order(tiny: Lane) -> None:
     words = run(LONG, tiny).words
     assert [w.start for w in words] == sorted(w.start for w in words)
     assert all(w.start <= w.end for w in words)
@@ -67,11 +67,11 @@ def test_words_have_times_of_the_file_in_order(tiny: Scheduler) -> None:
     assert outside == []
 
 
-def test_an_array_gives_the_same_as_its_file(tiny: Scheduler) -> None:
+def test_an_array_gives_the_same_as_its_file(tiny: Lane) -> None:
     assert run(read_flac(LONG), tiny).words == run(LONG, tiny).words
 
 
-def test_several_files_at_once_do_not_mix(tiny: Scheduler) -> None:
+def test_several_files_at_once_do_not_mix(tiny: Lane) -> None:
     texts: dict[int, str] = {}
 
     def work(number: int) -> None:
@@ -105,12 +105,12 @@ def test_silence_gives_an_empty_transcript_without_the_engine() -> None:
         (np.zeros((16_000, 2)), "one-dimensional"),
     ],
 )
-def test_an_array_of_another_kind_is_refused_with_advice(samples: Samples, message: str, tiny: Scheduler) -> None:
+def test_an_array_of_another_kind_is_refused_with_advice(samples: Samples, message: str, tiny: Lane) -> None:
     with pytest.raises(AudioError, match=message):
         run(samples, tiny)
 
 
-def test_an_array_over_the_limit_is_refused(tiny: Scheduler) -> None:
+def test_an_array_over_the_limit_is_refused(tiny: Lane) -> None:
     transcription = Transcription(np.zeros(32_001), tiny, load_vad(), Options(), max_duration_s=2)
     with pytest.raises(AudioTooLong, match="limit of 2 s"):
         list(transcription)
@@ -137,7 +137,7 @@ def test_no_more_than_the_lookahead_is_in_flight() -> None:
     scheduler.close()
 
 
-def test_progress_goes_forward_to_the_end(tiny: Scheduler) -> None:
+def test_progress_goes_forward_to_the_end(tiny: Lane) -> None:
     transcription = Transcription(LONG, tiny, load_vad(), Options())
     seen = [transcription.done_s for _ in transcription] + [transcription.done_s]
     assert transcription.declared_duration == pytest.approx(146.83, abs=0.01)
