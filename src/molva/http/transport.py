@@ -3,7 +3,7 @@
 An application finds it in its scope: `peer(websocket)`.
 """
 
-from asyncio import BaseTransport
+from asyncio import BaseTransport, BufferedProtocol
 from typing import Protocol, cast
 
 from starlette.websockets import WebSocket
@@ -15,6 +15,10 @@ EXTENSION = "molva.peer"
 
 LINGER_S = 5.0
 """How long a peer may take to read what was sent to it and to close its side, before the connection is cut."""
+
+READ_BYTES = 4096
+"""Taken from a socket at once. A flood of tiny frames makes hundreds of messages of it, not tens of thousands: they
+would take many megabytes, and all other clients would wait until they are read."""
 
 
 class Peer(Protocol):
@@ -41,16 +45,18 @@ def peer(websocket: WebSocket) -> Peer:
     return cast(Peer, websocket.scope["extensions"][EXTENSION])
 
 
-class WebSocketProtocol(WebSocketsSansIOProtocol):
+class WebSocketProtocol(WebSocketsSansIOProtocol, BufferedProtocol):
     """One connection. Its application ends it, also when the server stops; uvicorn does not."""
 
     unanswered_pings = 0
     _joined: bytearray
     """The fragments of a message behind its first."""
+    _buffer: bytearray
 
     def connection_made(self, transport: BaseTransport) -> None:
         """The HTTP protocol hands over."""
         self._joined = bytearray()
+        self._buffer = bytearray(READ_BYTES)
         super().connection_made(transport)
 
     def ping(self) -> None:
@@ -77,10 +83,24 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             extensions = cast(dict[str, object], self.scope["extensions"])
             extensions[EXTENSION] = self
 
+    def get_buffer(self, _size_hint: int) -> bytearray:
+        """Where the next bytes go."""
+        return self._buffer
+
+    def buffer_updated(self, n_bytes: int) -> None:
+        """They are there."""
+        self.data_received(bytes(memoryview(self._buffer)[:n_bytes]))
+
     def data_received(self, data: bytes) -> None:
         """Whatever comes in is a sign of life."""
         self.unanswered_pings = 0
         super().data_received(data)
+
+    def handle_ping(self) -> None:
+        """Answer, unless the peer has not read earlier answers: they would pile up."""
+        answer = b"".join(self.conn.data_to_send())
+        if self.writable.is_set():
+            self.transport.write(answer)
 
     def handle_pong(self, event: Frame) -> None:
         """Nothing more: its bytes have been noticed."""

@@ -149,9 +149,12 @@ class _Line:
         self._early: Message | None = None
 
     async def receive(self) -> Message:
-        """The client's next message, or its end."""
+        """The client's next message, or its end, which may be asked for again."""
         message, self._early = self._early, None
-        return message or await self._websocket.receive()
+        message = message or await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            self._early = message
+        return message
 
     async def departure(self, *, keep_first: bool = False) -> Ending:
         """Wait for the client's end. Messages are dropped, or the first is kept and the rest left in the socket."""
@@ -282,6 +285,7 @@ class _Session:
                 ending = await self._on_text(message["text"])
             if ending is not None:
                 return ending
+            await asyncio.sleep(0)  # a client that floods has its turn like all others
 
     async def _on_audio(self, data: bytes) -> Ending | None:
         if data:
