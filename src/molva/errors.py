@@ -8,6 +8,8 @@
     │   ├── InvalidFormat          invalid_format       no such output format
     │   └── UnsupportedTask        unsupported_task     the model cannot do what is asked
     ├── PayloadTooLarge            payload_too_large    more bytes than this door takes
+    ├── InvalidKey                 invalid_api_key      no key, or one that does not open this server
+    ├── OriginDenied               origin_denied        a web page of another host asks
     ├── SettingsError              invalid_settings     configuration that cannot be served
     ├── ModelError                 model_error
     │   ├── UnknownModel           unknown_model        not in the catalog
@@ -22,6 +24,7 @@
     │   └── InferencePanic         inference_panic      it failed in a way that it should not
     ├── InferenceTimeout           inference_timeout    the run took longer than the operator allows
     ├── Busy                       timeout              no place became free in time; try again later
+    ├── SpoolFull                  disk_full            no room on the disk for what is being uploaded
     ├── ModelLoading               initializing         the server has started, its model has not
     ├── ShuttingDown               pool_closed          the server is draining
     └── Cancelled                  cancelled            the caller went away
@@ -97,6 +100,18 @@ class PayloadTooLarge(MolvaError):
     """Request body exceeds the configured size limit"""
 
     code = "payload_too_large"
+
+
+class InvalidKey(MolvaError):
+    """Incorrect API key provided."""
+
+    code = "invalid_api_key"
+
+
+class OriginDenied(MolvaError):
+    """Origin not allowed"""
+
+    code = "origin_denied"
 
 
 class SettingsError(MolvaError):
@@ -193,6 +208,12 @@ class Busy(MolvaError):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__()
         self.retry_after_s = retry_after_s
+
+
+class SpoolFull(MolvaError):
+    """The server's disk has no room for this upload; try again later"""
+
+    code = "disk_full"
 
 
 class ModelLoading(MolvaError):

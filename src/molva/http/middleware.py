@@ -11,9 +11,9 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from molva.errors import PayloadTooLarge
+from molva.errors import OriginDenied, PayloadTooLarge
+from molva.http.dialects import respond
 from molva.http.origin import OriginPolicy
-from molva.http.problems import problem, problem_of
 
 log = logging.getLogger("molva.http")
 
@@ -95,7 +95,7 @@ class Origin:
         origin = Headers(scope=scope).get("origin")
         if not self._policy.permits(origin):
             log.warning("origin %.200r denied on %.200r", origin, scope["path"])
-            await problem(403, "origin_denied", "Origin not allowed")(scope, receive, send)
+            await respond(scope["path"], OriginDenied())(scope, receive, send)
             return
         cors = self._policy.cors_headers(origin)
 
@@ -123,7 +123,7 @@ class BodyLimit:
             return
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isdigit() and int(declared) > self._max_bytes:
-            await problem_of(PayloadTooLarge())(scope, receive, send)
+            await respond(scope["path"], PayloadTooLarge())(scope, receive, send)
             return
         received = 0
 

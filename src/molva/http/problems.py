@@ -11,6 +11,8 @@ from molva.errors import Busy, MolvaError
 STATUS: dict[type[MolvaError], int] = {
     errors.EmptyAudio: 400,
     errors.OptionError: 400,
+    errors.InvalidKey: 401,
+    errors.OriginDenied: 403,
     errors.PayloadTooLarge: 413,
     errors.AudioError: 422,
     errors.InferenceError: 422,
@@ -19,6 +21,7 @@ STATUS: dict[type[MolvaError], int] = {
     errors.Busy: 503,
     errors.ShuttingDown: 503,
     errors.ModelError: 503,
+    errors.SpoolFull: 507,
 }
 
 
