@@ -38,6 +38,8 @@ def test_every_code_that_reaches_a_client_is_in_the_native_page() -> None:
         errors.InferenceError,
         *subclasses(errors.ModelError),
         errors.ModelError,
+        # Nor does a native route touch the disk.
+        errors.SpoolFull,
     }
     codes = {kind.code for kind in reaching - unseen}
     codes |= {"invalid_audio", "transcription_error", "inference_error", "internal", "origin_denied"}
