@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message
+from starlette.websockets import WebSocketDisconnect
 
 from molva.errors import Busy, InferencePanic, InferenceTimeout, ShuttingDown
 from molva.formats.json import word_object
@@ -182,6 +183,8 @@ class _Line:
                     await self.departure()
         except TimeoutError:
             self.peer.abort()
+        except WebSocketDisconnect:
+            return  # it was quicker
 
 
 class _Admission:
