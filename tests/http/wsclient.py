@@ -5,7 +5,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -14,12 +14,18 @@ from websockets.sync.client import ClientConnection, connect
 
 from molva.runtime.loading import sample_speech
 from molva.samples import SAMPLE_RATE, Samples
-from tests.http.conftest import Running
 
 PATIENCE_S = 20.0
 """How long a client waits for a message that must come: a busy machine is no failure."""
 
 Message = dict[str, Any]
+
+
+class Server(Protocol):
+    """Where to connect to."""
+
+    @property
+    def ws_url(self) -> str: ...
 
 
 def silence(length_s: float) -> Samples:
@@ -108,7 +114,7 @@ class Client:
 
 
 @contextmanager
-def connected(server: Running, **options: Any) -> Iterator[Client]:
+def connected(server: Server, **options: Any) -> Iterator[Client]:
     """A client that has been accepted; nothing of it is read yet."""
     usual: dict[str, Any] = {"compression": None, "ping_interval": None, "proxy": None, "close_timeout": PATIENCE_S}
     with connect(server.ws_url, **usual, **options) as connection:
@@ -116,7 +122,7 @@ def connected(server: Running, **options: Any) -> Iterator[Client]:
 
 
 @contextmanager
-def in_session(server: Running, **wishes: Any) -> Iterator[Client]:
+def in_session(server: Server, **wishes: Any) -> Iterator[Client]:
     """A client that has a place, at 16 kHz, with further wishes in its `configure`."""
     with connected(server) as client:
         assert client.read()["type"] == "ready"
