@@ -17,20 +17,22 @@ from starlette.types import ASGIApp
 from molva import __version__, assets
 from molva.engines.cpu import usable_cores
 from molva.engines.silero import load_vad
-from molva.errors import SettingsError
+from molva.errors import ModelNotInstalled, SettingsError
 from molva.http.app import create_app
 from molva.http.origin import OriginPolicy
 from molva.http.state import Limits, ServerState, SessionLimits
 from molva.http.transport import WebSocketProtocol
+from molva.keys import KeyRing
 from molva.models.catalog import DEFAULT_MODEL, find
 from molva.models.download import OnProgress
 from molva.models.store import ModelStore
 from molva.runtime.admission import Admission
+from molva.runtime.fleet import Fleet
 from molva.runtime.loading import load_engine, measure
 from molva.runtime.provision import AUTO, Hub, choose_model
 from molva.runtime.recognizer import Recognizer
-from molva.runtime.scheduler import Scheduler
-from molva.settings import Settings
+from molva.runtime.scheduler import Lane, Scheduler
+from molva.settings import Settings, is_loopback
 from molva.speech.live import LiveRule
 
 log = logging.getLogger(__name__)
@@ -123,7 +125,7 @@ class _Server:
             ),
         )
         self._uvicorn = Uvicorn(
-            create_app(self._state, OriginPolicy(settings.allow_origin, settings.cors_allow_any)),
+            create_app(self._state, OriginPolicy(settings.allow_origin, settings.cors_allow_any), _keys(settings)),
             ws_frame_max_bytes=settings.ws_frame_max_bytes,
             drain_s=settings.drain_s,
         )
@@ -161,10 +163,27 @@ class _Server:
             admission = Admission(
                 settings.pool_size, max_waiting=settings.max_waiting, timeout_s=settings.checkout_timeout_s
             )
-            recognizer = Recognizer(scheduler, lane, load_vad(), admission)
+            admission.measure(lane)
+            fleet = Fleet(
+                lambda name: self._load_more(name, scheduler),
+                max_loaded=settings.max_models,
+                timeout_s=settings.checkout_timeout_s,
+            )
+            fleet.add(engine.info.model, lane)
+            recognizer = Recognizer(scheduler, fleet, load_vad(), admission, engine.info)
             loop.call_soon_threadsafe(self._serve_with, recognizer, choice.reason)
         except Exception as error:  # noqa: BLE001 - it is raised again in the main thread, which ends the process
             loop.call_soon_threadsafe(self._give_up, error)
+
+    def _load_more(self, name: str, scheduler: Scheduler) -> Lane:
+        """A model that somebody asks for; it is never downloaded then. Blocking; raises ModelError."""
+        settings = self._settings
+        model = ModelStore(settings.models).locate(find(name))
+        if model is None:
+            raise ModelNotInstalled(f"Model '{name}' is not on this machine. `molva models pull {name}` gets it.")
+        log.info("loading %s", name)
+        engine = load_engine(model, device=settings.device, precision=settings.precision, workers=scheduler.workers)
+        return scheduler.lane(engine, measure(engine))
 
     def _serve_with(self, recognizer: Recognizer, reason: str) -> None:
         self._state.serve_with(recognizer)
@@ -195,6 +214,21 @@ class _Server:
             log.warning("Drain window expired with tracked tasks still running")
             logging.shutdown()
             os._exit(0)
+
+
+def _keys(settings: Settings) -> KeyRing:
+    """The keys to ask for; a warning where there is none and others can reach this server."""
+    keys = KeyRing(
+        settings.key_file, {"MOLVA_API_KEY": settings.api_key.get_secret_value()} if settings.api_key else {}
+    )
+    if not keys.asks and not is_loopback(settings.host):
+        log.warning(
+            "Everybody who can reach %s may use this server: it has no key. "
+            "`molva keys create NAME --data-dir %s` makes one, also while the server runs.",
+            settings.host,
+            settings.key_file.parent,
+        )
+    return keys
 
 
 def _clip() -> Path:

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from molva.errors import SettingsError
@@ -15,7 +15,10 @@ Precision = Literal["auto", "int8", "fp32"]
 
 
 class Settings(BaseSettings):
-    """What `molva serve` was told. Each field is the flag `--name-with-dashes` and the variable `MOLVA_NAME`."""
+    """What `molva serve` was told. Each field is the flag `--name-with-dashes` and the variable `MOLVA_NAME`.
+
+    `api_key` is a variable only: every user of a machine can read the flags of its processes.
+    """
 
     model_config = SettingsConfigDict(env_prefix="MOLVA_", frozen=True, extra="forbid", env_ignore_empty=True)
 
@@ -24,12 +27,14 @@ class Settings(BaseSettings):
     bind_all: bool = Field(False, description="Allow addresses that other machines can reach.")
     allow_origin: tuple[str, ...] = Field((), description="A foreign web origin to allow; may be given several times.")
     cors_allow_any: bool = Field(False, description="Allow every web origin.")
+    api_key: SecretStr | None = Field(None, description="A key to ask for, besides those of `molva keys`.")
 
     model: str = Field("auto", description="A name from `molva models list`, or auto.")
     model_dir: Path | None = Field(None, description="Folder of models. Default: DATA_DIR/models.")
     data_dir: Path = Field(Path("~/.molva"), description="Folder for everything molva keeps.")
     device: Device = Field("cpu", description="Where the engine runs.")
     precision: Precision = Field("auto", description="Weights of the encoder; auto takes INT8 on a CPU.")
+    max_models: int = Field(1, ge=1, le=64, description="Models in memory; the idle one used longest ago makes room.")
     workers: int = Field(0, ge=0, le=256, description="Inference threads; 0 takes one for each core.")
 
     pool_size: int | None = Field(
@@ -51,11 +56,12 @@ class Settings(BaseSettings):
     @property
     def models(self) -> Path:
         """Folder of models."""
-        folder = self.model_dir or self.data_dir / "models"
-        try:
-            return folder.expanduser()
-        except RuntimeError:  # a user id without a name and without HOME, as containers have
-            return Path(*folder.parts[1:])
+        return _at_home(self.model_dir or self.data_dir / "models")
+
+    @property
+    def key_file(self) -> Path:
+        """Where `molva keys` keeps its keys."""
+        return _at_home(self.data_dir / "keys.json")
 
     @property
     def checkout_timeout_s(self) -> float:
@@ -68,6 +74,14 @@ class Settings(BaseSettings):
     @property
     def inference_timeout_s(self) -> float | None:
         return self.inference_timeout_secs or None
+
+    @field_validator("api_key")
+    @classmethod
+    def _refuse_what_no_header_can_carry(cls, key: SecretStr | None) -> SecretStr | None:
+        value = key.get_secret_value() if key else ""
+        if not (value.isascii() and value.isprintable()) or " " in value:
+            raise ValueError("a key is letters, digits and signs of ASCII, without spaces and line ends")
+        return key
 
     @model_validator(mode="after")
     def _refuse_open_addresses(self) -> Self:
@@ -90,6 +104,13 @@ def read_settings(**flags: Any) -> Settings:
             message = problem["msg"].removeprefix("Value error, ")
             problems.append(f"{name}: {message}" if name else message)
         raise SettingsError("; ".join(problems)) from None
+
+
+def _at_home(folder: Path) -> Path:
+    try:
+        return folder.expanduser()
+    except RuntimeError:  # a user id without a name and without HOME, as containers have
+        return Path(*folder.parts[1:])
 
 
 def is_loopback(host: str) -> bool:

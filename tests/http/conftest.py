@@ -17,12 +17,15 @@ import pytest
 from molva.engines.base import Engine, Options
 from molva.engines.fake import FakeEngine
 from molva.engines.silero import load_vad
+from molva.errors import ModelNotInstalled
 from molva.http.app import create_app
 from molva.http.origin import OriginPolicy
 from molva.http.state import Limits, ServerState, SessionLimits
+from molva.keys import KeyRing
 from molva.runtime.admission import Admission
+from molva.runtime.fleet import Fleet
 from molva.runtime.recognizer import Recognizer
-from molva.runtime.scheduler import Scheduler
+from molva.runtime.scheduler import Lane, Scheduler
 from molva.samples import Samples
 from molva.server import Uvicorn
 
@@ -64,6 +67,21 @@ class Running:
             time.sleep(0.005)
 
 
+def recognizer_over(
+    engine: Engine, scheduler: Scheduler, admission: Admission, load: Callable[[str], Lane] | None = None
+) -> Recognizer:
+    """A recogniser whose model is loaded; others come from `load`."""
+
+    def nothing(name: str) -> Lane:
+        raise ModelNotInstalled
+
+    fleet = Fleet(load or nothing, max_loaded=2, timeout_s=5)
+    lane = scheduler.lane(engine)
+    fleet.add(engine.info.model, lane)
+    admission.measure(lane)
+    return Recognizer(scheduler, fleet, load_vad(), admission, engine.info)
+
+
 @contextmanager
 def serving(
     engine: Engine | None,
@@ -76,6 +94,7 @@ def serving(
     limits: Limits | None = None,
     sessions: SessionLimits | None = None,
     ws_frame_max_bytes: int = 512 * 2**10,
+    keys: KeyRing | None = None,
 ) -> Iterator[Running]:
     """Serve `engine`, or a server that is still loading where there is none."""
     limits = limits or Limits(body_bytes=5_000_000, max_audio_s=7200, inference_timeout_s=60)
@@ -84,10 +103,10 @@ def serving(
     if engine is not None:
         admission = Admission(pool_size, max_waiting=max_waiting, timeout_s=checkout_timeout_s)
         scheduler = Scheduler(workers)
-        state.serve_with(Recognizer(scheduler, scheduler.lane(engine), load_vad(), admission))
+        state.serve_with(recognizer_over(engine, scheduler, admission))
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    app = create_app(state, origins or OriginPolicy())
+    app = create_app(state, origins or OriginPolicy(), keys)
     server = Uvicorn(app, ws_frame_max_bytes=ws_frame_max_bytes, drain_s=5)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(sockets=[listener]),))

@@ -11,14 +11,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from molva.engines.fake import FakeEngine
-from molva.engines.silero import load_vad
 from molva.http.origin import OriginPolicy
 from molva.http.state import SessionLimits
 from molva.runtime.admission import Admission
-from molva.runtime.recognizer import Recognizer
 from molva.runtime.scheduler import Scheduler
 from molva.speech.live import LiveRule
-from tests.http.conftest import Gate, Running, serving
+from tests.http.conftest import Gate, Running, recognizer_over, serving
 from tests.http.wsclient import (
     BINARY,
     CLOSE,
@@ -124,8 +122,7 @@ class TestOpening:
     def test_while_the_model_loads_a_client_waits(self) -> None:
         with serving(None) as server, connected(server) as client:
             scheduler = Scheduler(1)
-            lane = scheduler.lane(FakeEngine())
-            recognizer = Recognizer(scheduler, lane, load_vad(), Admission(1, max_waiting=1, timeout_s=5))
+            recognizer = recognizer_over(FakeEngine(), scheduler, Admission(1, max_waiting=1, timeout_s=5))
             server.loop.call_soon_threadsafe(server.state.serve_with, recognizer)
             assert client.read()["model"] == "fake"
 

@@ -28,6 +28,7 @@ def serve(
     data_dir: Annotated[Path | None, setting("data_dir")] = None,
     device: Annotated[str | None, setting("device")] = None,
     precision: Annotated[str | None, setting("precision")] = None,
+    max_models: Annotated[int | None, setting("max_models")] = None,
     workers: Annotated[int | None, setting("workers")] = None,
     pool_size: Annotated[int | None, setting("pool_size")] = None,
     max_waiting: Annotated[int | None, setting("max_waiting")] = None,

@@ -19,7 +19,7 @@ from molva.http.problems import problem
 from molva.http.state import ServerState
 from molva.http.transport import LINGER_S, Peer, peer
 from molva.runtime.live import Event
-from molva.runtime.recognizer import Recognizer
+from molva.runtime.recognizer import LivePlace
 from molva.speech.live import Final, Partial
 from molva.transcript import Word
 
@@ -112,10 +112,10 @@ async def serve(websocket: WebSocket) -> None:
 async def _admit_and_converse(line: "_Line", state: ServerState) -> Ending:
     admission = _Admission(line, state)
     ending = await first_of(shutdown(state, SHUTDOWN_UNHEARD), admission.wait(), line.departure(keep_first=True))
-    if admission.recognizer is None:
+    if admission.place is None:
         assert ending is not None  # noqa: S101 - whatever else came first has one
         return ending
-    session = _Session(line, state, admission.recognizer)
+    session = _Session(line, state, admission.place)
     try:
         return ending or await session.converse()
     finally:
@@ -193,8 +193,7 @@ class _Admission:
     def __init__(self, line: _Line, state: ServerState) -> None:
         self._line = line
         self._state = state
-        self.recognizer: Recognizer | None = None
-        """Set with the place."""
+        self.place: LivePlace | None = None
 
     async def wait(self) -> Ending | None:
         """A place, once the model is loaded and one is free; None then."""
@@ -204,8 +203,7 @@ class _Admission:
                 await self._state.loaded.wait()
             recognizer = self._state.recognizer
             assert recognizer is not None  # noqa: S101 - it is loaded
-            await recognizer.admit_session()
-            self.recognizer = recognizer
+            self.place = await recognizer.admit_session()
         except (TimeoutError, Busy):
             self._line.tell_error("timeout", "Server busy, try again later", retry_after_ms=round(timeout_s * 1000))
             return Ending()
@@ -217,18 +215,18 @@ class _Admission:
 class _Session:
     """The conversation, from `ready` to the last final."""
 
-    def __init__(self, line: _Line, state: ServerState, recognizer: Recognizer) -> None:
+    def __init__(self, line: _Line, state: ServerState, place: LivePlace) -> None:
         self._line = line
         self._state = state
         self._limits = state.sessions
-        self._recognizer = recognizer
+        self._place = place
         self._rule = self._limits.rule
         self._rate = DEFAULT_RATE
         self._heard_audio = False
         self._empty_frames = 0
         self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         """Set where the session ends from within."""
-        self._stream = recognizer.open_session(
+        self._stream = place.open(
             rule=self._rule, rate=self._rate, timeout_s=self._limits.inference_timeout_s, emit=self._tell
         )
 
@@ -251,7 +249,7 @@ class _Session:
 
     def close(self) -> None:
         """Take back what waits; the place is free when nothing of this session runs."""
-        self._recognizer.close_session(self._stream)
+        self._place.close()
 
     # What a session waits for. Each tells how the session ends.
 
@@ -338,7 +336,7 @@ class _Session:
     def _ready(self) -> dict[str, Any]:
         return {
             "type": "ready",
-            "model": self._recognizer.info.model,
+            "model": self._place.info.model,
             "sample_rate": DEFAULT_RATE,
             "version": PROTOCOL_VERSION,
             "supported_rates": SUPPORTED_RATES,

@@ -15,9 +15,9 @@ from typing import Self
 from molva.audio.array import AnySource, open_audio
 from molva.engines.base import EngineInfo, Options
 from molva.runtime.admission import Admission
+from molva.runtime.fleet import Fleet, Lease
 from molva.runtime.live import Event, LiveStream
-from molva.runtime.scheduler import Lane, Scheduler
-from molva.runtime.slots import Slots
+from molva.runtime.scheduler import Scheduler
 from molva.runtime.transcription import Transcription
 from molva.speech.live import LiveRule
 from molva.speech.vad import VadModel
@@ -32,13 +32,17 @@ class Recognition:
     """
 
     def __init__(
-        self, transcription: Transcription, cancelled: threading.Event, threads: ThreadPoolExecutor, slots: Slots
+        self,
+        transcription: Transcription,
+        cancelled: threading.Event,
+        threads: ThreadPoolExecutor,
+        leave: Callable[[], None],
     ) -> None:
         self._transcription = transcription
         self._segments = iter(transcription)
         self._cancelled = cancelled
         self._threads = threads
-        self._slots = slots
+        self._leave = leave
         self._step: asyncio.Future[Segment | None] | None = None
 
     def __enter__(self) -> Self:
@@ -83,65 +87,106 @@ class Recognition:
         if step is not None and not step.cancelled():
             step.exception()  # nobody waits for it any more
         self._segments.close()
-        self._slots.release()
+        self._leave()
 
 
-class Recognizer:
-    """A loaded engine and the machinery that its callers share."""
+class LivePlace:
+    """The place of a live session, and the model it will use."""
 
-    def __init__(self, scheduler: Scheduler, lane: Lane, vad: VadModel, admission: Admission) -> None:
-        self.admission = admission
+    def __init__(self, lease: Lease, vad: VadModel, free: Callable[[], None]) -> None:
+        self._lease = lease
         self._vad = vad
-        self._scheduler = scheduler
-        self._lane = lane
-        admission.measure(lane)
-        self._threads = ThreadPoolExecutor(admission.requests.total, thread_name_prefix="transcription")
+        self._free = free
+        self._stream: LiveStream | None = None
 
     @property
     def info(self) -> EngineInfo:
-        return self._lane.info
+        return self._lease.lane.info
 
-    async def admit_session(self) -> None:
-        """Wait for the place of a live session. Raises Busy, ShuttingDown."""
-        self.admission.measure(self._lane)
-        await self.admission.sessions.acquire()
+    def open(self, *, rule: LiveRule, rate: int, timeout_s: float | None, emit: Callable[[Event], None]) -> LiveStream:
+        """The session itself; see `LiveStream`."""
+        self._stream = LiveStream(self._lease.lane, self._vad, rule=rule, rate=rate, timeout_s=timeout_s, emit=emit)
+        return self._stream
 
-    def open_session(
-        self, *, rule: LiveRule, rate: int, timeout_s: float | None, emit: Callable[[Event], None]
-    ) -> LiveStream:
-        """A live session in the place that `admit_session` gave; `close_session` gives it back."""
-        return LiveStream(self._lane, self._vad, rule=rule, rate=rate, timeout_s=timeout_s, emit=emit)
+    def close(self) -> None:
+        """End the session; the place is free once no run of it is left in the engine."""
+        if self._stream is None:
+            self._leave()
+        else:
+            self._stream.close(self._leave)
 
-    def close_session(self, stream: LiveStream) -> None:
-        """End a session; its place is free once no run of it is left in the engine."""
-        stream.close(self.admission.sessions.release)
+    def _leave(self) -> None:
+        self._lease.release()
+        self._free()
+
+
+class Recognizer:
+    """The models and the machinery that all callers share."""
+
+    def __init__(
+        self, scheduler: Scheduler, fleet: Fleet, vad: VadModel, admission: Admission, info: EngineInfo
+    ) -> None:
+        """`info` is that of the model which serves whoever asks for none; it is loaded."""
+        self.admission = admission
+        self.info = info
+        self._scheduler = scheduler
+        self._fleet = fleet
+        self._vad = vad
+        self._threads = ThreadPoolExecutor(admission.requests.total, thread_name_prefix="transcription")
+
+    async def admit_session(self, model: str | None = None) -> LivePlace:
+        """Wait for the place of a live session. Raises Busy, ShuttingDown, ModelError."""
+        lease = await self._fleet.lease(model or self.info.model)
+        try:
+            self.admission.measure(lease.lane)
+            await self.admission.sessions.acquire()
+        except BaseException:
+            lease.release()
+            raise
+        return LivePlace(lease, self._vad, self.admission.sessions.release)
 
     async def open(
-        self, source: AnySource, options: Options, *, max_duration_s: float, timeout_s: float | None = None
+        self,
+        source: AnySource,
+        options: Options,
+        *,
+        model: str | None = None,
+        max_duration_s: float,
+        timeout_s: float | None = None,
     ) -> Recognition:
         """Wait for a place. What is wrong with the audio comes from the recognition.
 
         `timeout_s`: after so long no window is begun any more, and the recognition raises InferenceTimeout.
-
-        Raises Busy, ShuttingDown, and OptionError for options that the engine cannot serve.
+        Raises Busy, ShuttingDown, ModelError, and OptionError for options that the engine cannot serve.
         """
-        self.info.check(options)
-        await self.admission.requests.acquire()
+        lease = await self._fleet.lease(model or self.info.model)
+        try:
+            lease.lane.info.check(options)
+            await self.admission.requests.acquire()
+        except BaseException:
+            lease.release()
+            raise
         cancelled = threading.Event()
         transcription = Transcription(
             source,
-            self._lane,
+            lease.lane,
             self._vad,
             options,
             max_duration_s=max_duration_s,
             cancelled=cancelled,
             deadline=None if timeout_s is None else time.monotonic() + timeout_s,
         )
-        return Recognition(transcription, cancelled, self._threads, self.admission.requests)
+
+        def leave() -> None:
+            lease.release()
+            self.admission.requests.release()
+
+        return Recognition(transcription, cancelled, self._threads, leave)
 
     def close(self) -> None:
         """Refuse new work and wait for the window that each worker has in hand."""
         self.admission.close()
+        self._fleet.close()
         self._scheduler.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
