@@ -15,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 from molva.runtime.loading import sample_speech
 from molva.samples import SAMPLE_RATE, Samples
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """How long a client waits for a message that must come: a busy machine is no failure."""
 
 Message = dict[str, Any]
@@ -116,8 +116,8 @@ class Client:
 @contextmanager
 def connected(server: Server, **options: Any) -> Iterator[Client]:
     """A client that has been accepted; nothing of it is read yet."""
-    usual: dict[str, Any] = {"compression": None, "ping_interval": None, "proxy": None, "close_timeout": PATIENCE_S}
-    with connect(server.ws_url, **usual, **options) as connection:
+    patience: dict[str, Any] = {"open_timeout": PATIENCE_S, "close_timeout": PATIENCE_S}
+    with connect(server.ws_url, compression=None, ping_interval=None, proxy=None, **patience, **options) as connection:
         yield Client(connection)
 
 
