@@ -9,6 +9,9 @@ from molva.cli.serve import serve
 from molva.errors import SettingsError
 from molva.settings import Settings, is_loopback, read_settings
 
+VARIABLES_ONLY = {"api_key"}
+"""Secrets: every user of a machine can read the flags of its processes."""
+
 
 @pytest.fixture(autouse=True)
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,15 +78,35 @@ def test_zero_means_one_or_no_limit_as_the_contract_has_it() -> None:
     assert (settings.checkout_timeout_s, settings.drain_s, settings.inference_timeout_s) == (1, 1, None)
 
 
-def test_every_setting_is_a_flag_of_serve() -> None:
-    assert set(inspect.signature(serve).parameters) == set(Settings.model_fields)
+def test_a_key_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOLVA_API_KEY", "secret")
+    assert "secret" not in repr(read_settings())
+    for bad in ("secret word", "secret\n", "секретsecret"):
+        monkeypatch.setenv("MOLVA_API_KEY", bad)
+        with pytest.raises(SettingsError, match="api_key") as caught:
+            read_settings()
+        assert "secret" not in str(caught.value)
+
+
+def test_an_empty_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOLVA_API_KEY", "")
+    assert read_settings().api_key is None
+
+
+def test_keys_live_in_the_data_folder() -> None:
+    assert read_settings().key_file == Path.home() / ".molva" / "keys.json"
+    assert read_settings(data_dir="/srv/molva", model_dir="/models").key_file == Path("/srv/molva/keys.json")
+
+
+def test_every_setting_but_secrets_is_a_flag_of_serve() -> None:
+    assert set(inspect.signature(serve).parameters) == set(Settings.model_fields) - VARIABLES_ONLY
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
     page = (Path(__file__).parent.parent / "docs" / "settings.md").read_text(encoding="utf-8")
     for name, field in Settings.model_fields.items():
-        flag = f"--{name.replace('_', '-')}"
-        [row] = [line for line in page.splitlines() if line.startswith(f"| `{flag}` ")]
+        flag = "none" if name in VARIABLES_ONLY else f"`--{name.replace('_', '-')}`"
+        [row] = [line for line in page.splitlines() if line.startswith(f"| {flag} ")]
         assert f"`MOLVA_{name.upper()}`" in row
         default = "" if field.default in (None, (), False) else f"`{field.default}`"
         assert default in row

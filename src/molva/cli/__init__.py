@@ -9,7 +9,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from molva.cli import listen, models, quantize, serve, transcribe
+from molva.cli import keys, listen, models, quantize, serve, transcribe
 from molva.errors import MolvaError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("transcribe")(transcribe.transcribe)
 app.command("listen")(listen.listen)
 app.command("quantize")(quantize.quantize)
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 
 
 @app.callback(invoke_without_command=True)

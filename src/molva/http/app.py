@@ -1,5 +1,7 @@
 """Routes, error handlers and middleware, put together in order."""
 
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -10,18 +12,28 @@ from starlette.types import ASGIApp
 from molva import __version__
 from molva.errors import MolvaError
 from molva.http import docs, native, websocket
+from molva.http.auth import Auth, declare_keys
 from molva.http.dialects import respond
 from molva.http.middleware import BodyLimit, Head, Origin, RequestId
 from molva.http.origin import OriginPolicy
 from molva.http.state import ServerState
+from molva.keys import KeyRing
 
 CLIENT_CLOSED_REQUEST = 499
 """Nobody reads it; the log shows it."""
 
 
-def create_app(state: ServerState, origins: OriginPolicy) -> ASGIApp:
-    """The ASGI application over a server's state."""
-    app = FastAPI(
+class Documented(FastAPI):
+    """The routes, with a document that says how to send a key."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document that /docs shows."""
+        return declare_keys(super().openapi())
+
+
+def create_app(state: ServerState, origins: OriginPolicy, keys: KeyRing | None = None) -> ASGIApp:
+    """The ASGI application over a server's state. Without `keys` it never asks for one."""
+    app = Documented(
         title="molva",
         version=__version__,
         summary="Speech to text on your own machine",
@@ -38,7 +50,10 @@ def create_app(state: ServerState, origins: OriginPolicy) -> ASGIApp:
     for kind in (MolvaError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _on_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
-    return RequestId(Origin(Head(BodyLimit(app, state.limits.body_bytes)), origins))
+    inner: ASGIApp = Head(BodyLimit(app, state.limits.body_bytes))
+    if keys is not None:
+        inner = Auth(inner, keys)
+    return RequestId(Origin(inner, origins, keys))
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

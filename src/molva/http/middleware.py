@@ -1,6 +1,7 @@
 """What happens to every request before its handler: request id, origin policy, body limit. Plain ASGI.
 
-Order: request id -> origin (403) -> body size (413) -> handler, so that refusals carry the id too.
+Order: request id -> origin (403) -> key (401, in auth.py) -> body size (413) -> handler, so that refusals carry the id
+too, and pages of permitted origins can read why a key was refused.
 """
 
 import logging
@@ -12,13 +13,17 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from molva.errors import OriginDenied, PayloadTooLarge
-from molva.http.dialects import respond
+from molva.http.dialects import is_openai, respond
 from molva.http.origin import OriginPolicy
+from molva.keys import KeyRing
 
 log = logging.getLogger("molva.http")
 
 PROBES = frozenset({"/health", "/ready"})
-"""Asked by monitors: no origin policy, no CORS headers."""
+"""Asked by monitors: no origin policy, no CORS headers, no key."""
+
+KEY_NAME = "key_name"
+"""Where auth.py leaves the name of the key in the state of a request, for the log."""
 
 HTTP_AND_WEBSOCKET = frozenset({"http", "websocket"})
 ANSWERS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
@@ -59,7 +64,8 @@ class RequestId:
             took_ms = (time.perf_counter() - started) * 1000
             level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
             method = scope.get("method", "WS")
-            log.log(level, "%s %s %s %.0f ms %s", method, scope["path"], status or "-", took_ms, request_id)
+            key = f" {scope['state'][KEY_NAME]}" if KEY_NAME in scope.get("state", {}) else ""
+            log.log(level, "%s %s %s %.0f ms %s%s", method, scope["path"], status or "-", took_ms, request_id, key)
 
 
 class Head:
@@ -84,9 +90,10 @@ class Head:
 class Origin:
     """Refuses foreign pages and lets permitted ones read the answer."""
 
-    def __init__(self, app: ASGIApp, policy: OriginPolicy) -> None:
+    def __init__(self, app: ASGIApp, policy: OriginPolicy, keys: KeyRing | None) -> None:
         self._app = app
         self._policy = policy
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in HTTP_AND_WEBSOCKET or scope["path"] in PROBES:
@@ -97,7 +104,8 @@ class Origin:
             log.warning("origin %.200r denied on %.200r", origin, scope["path"])
             await respond(scope["path"], OriginDenied())(scope, receive, send)
             return
-        cors = self._policy.cors_headers(origin)
+        may_send_key = is_openai(scope["path"]) or (self._keys is not None and self._keys.asks)
+        cors = self._policy.cors_headers(origin, may_send_key=may_send_key)
 
         async def send_with_cors(message: Message) -> None:
             if message["type"] in ANSWERS:

@@ -120,5 +120,5 @@ def test_a_foreign_page_is_refused_with_an_object(fake_server: Running) -> None:
 def test_a_body_over_the_limit_is_refused_with_an_object() -> None:
     limits = Limits(body_bytes=10, max_audio_s=7200, inference_timeout_s=60)
     with serving(FakeEngine(), limits=limits) as server:
-        answer = server.client.post("/v1/audio/nothing", content=bytes(11))
+        answer = server.client.post("/v1/realtime/nothing", content=bytes(11))
         assert (answer.status_code, told(answer)["param"]) == (413, "file")

@@ -83,6 +83,6 @@ def _bug() -> Response:
 def _type(status: int) -> str:
     if status == 429:
         return "rate_limit_error"
-    if status in (503, 504):
-        return "server_error"
-    return "api_error" if status >= 500 else "invalid_request_error"
+    if status < 500:
+        return "invalid_request_error"
+    return "api_error" if status == 500 else "server_error"

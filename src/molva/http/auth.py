@@ -1,0 +1,63 @@
+"""Keys: who may use the server, decided before a byte of the body is read. Plain ASGI."""
+
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from molva.errors import InvalidKey
+from molva.http.dialects import respond
+from molva.http.middleware import HTTP_AND_WEBSOCKET, KEY_NAME, PROBES
+from molva.keys import KeyRing
+
+BEARER = "Bearer "
+REALTIME = "/v1/realtime"
+SUBPROTOCOL = "openai-insecure-api-key."
+"""Carries the key of a page: browsers let pages choose subprotocols, but no headers of a WebSocket."""
+
+
+class Auth:
+    """Asks for a key wherever there is one to ask for, but for what monitors and preflights ask."""
+
+    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not _is_guarded(scope) or not self._keys.asks:
+            await self._app(scope, receive, send)
+            return
+        name = self._keys.check(_presented(scope))
+        if name is None:
+            refusal = respond(scope["path"], InvalidKey())
+            refusal.headers["www-authenticate"] = BEARER.strip()
+            await refusal(scope, receive, send)
+            return
+        scope.setdefault("state", {})[KEY_NAME] = name
+        await self._app(scope, receive, send)
+
+
+def declare_keys(document: dict[str, Any]) -> dict[str, Any]:
+    """Add to an OpenAPI document that a key may be needed, so that its page offers to send one."""
+    document.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}, {}]  # either: a server without keys asks for none
+    for path in PROBES & document["paths"].keys():
+        for operation in document["paths"][path].values():
+            operation["security"] = []
+    return document
+
+
+def _is_guarded(scope: Scope) -> bool:
+    return scope["type"] in HTTP_AND_WEBSOCKET and scope["path"] not in PROBES and scope.get("method") != "OPTIONS"
+
+
+def _presented(scope: Scope) -> str:
+    """What the client says its key is; empty where it says nothing."""
+    header = Headers(scope=scope).get("authorization", "")
+    if header.startswith(BEARER):
+        return header.removeprefix(BEARER)
+    if scope["type"] == "websocket" and scope["path"] == REALTIME:
+        for subprotocol in scope["subprotocols"]:
+            if subprotocol.startswith(SUBPROTOCOL):
+                return str(subprotocol.removeprefix(SUBPROTOCOL))
+    return ""
