@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -156,6 +157,35 @@ def test_many_processes_starting_at_once_keep_their_folders(tmp_path: Path) -> N
         for process in processes:
             process.kill()
             process.communicate()
+
+
+def test_closing_waits_for_a_write_in_another_thread(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+
+    class Slow(SpoolFile):
+        """Takes bytes only as fast as they are read at the other end."""
+
+        def __init__(self) -> None:
+            super().__init__(tmp_path)
+            self._file.close()
+            self._file = os.fdopen(writer, "wb", buffering=0)
+
+    file = Slow()
+    writing = Thread(target=file.write, args=(b"x" * 1_000_000,))
+    writing.start()
+    received = len(os.read(reader, 1))
+    closing = Thread(target=file.close)
+    closing.start()
+    while file.path.exists():
+        time.sleep(0.001)
+    while block := os.read(reader, 65536):
+        received += len(block)
+    os.close(reader)
+    writing.join()
+    closing.join()
+    assert received == 1_000_000
+    with pytest.raises(ValueError, match="closed"):
+        file.write(b"x")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -6,8 +6,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +26,7 @@ _LOCK = ".lock"
 class SpoolFile:
     """A new file that is removed when it is closed. A context manager.
 
-    Blocking, and for one thread at a time. Removing 2 GiB takes a tenth of a second.
+    Blocking: removing 2 GiB takes a tenth of a second. Writes come from one thread at a time; closing from any.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,18 +36,23 @@ class SpoolFile:
         self.path = Path(name)
         # Unbuffered: what is written is there for everybody, and closing has nothing left to write that may fail.
         self._file = os.fdopen(descriptor, "wb", buffering=0)
+        self._writing = Lock()
 
     def write(self, data: bytes | bytearray) -> None:
-        """Adds all of `data` at the end. Raises SpoolFull where there is no room for it."""
-        with memoryview(data) as left, _plain_errors():
+        """Adds all of `data` at the end. Raises SpoolFull where there is no room for it, ValueError once closed."""
+        with self._writing, memoryview(data) as left, _plain_errors():
             written = 0
             while written < len(left):
                 written += self._file.write(left[written:])
 
     def close(self) -> None:
-        """Removes the file. May be called twice."""
-        with closing(self._file):
+        """Removes the file; a write that is under way ends first. May be called twice."""
+        try:
             self.path.unlink(missing_ok=True)
+        finally:
+            # Closing a descriptor under a write could make it write into whatever gets the same number next.
+            with self._writing:
+                self._file.close()
 
     def __enter__(self) -> Self:
         return self
