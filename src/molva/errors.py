@@ -6,7 +6,8 @@
     │   └── AudioTooLong           audio_too_long       longer than the limit of this door
     ├── OptionError                invalid_option       a value the caller chose is not allowed
     │   ├── InvalidFormat          invalid_format       no such output format
-    │   └── UnsupportedTask        unsupported_task     the model cannot do what is asked
+    │   ├── UnsupportedTask        unsupported_task     the model cannot do what is asked
+    │   └── UnsupportedOperation   unsupported_operation  no model here can translate
     ├── PayloadTooLarge            payload_too_large    more bytes than this door takes
     ├── InvalidKey                 invalid_api_key      no key, or one that does not open this server
     ├── OriginDenied               origin_denied        a web page of another host asks
@@ -94,6 +95,15 @@ class UnsupportedTask(OptionError):
 
     def __init__(self, task: str) -> None:
         super().__init__("task", f"task '{task}' is not supported by the loaded model")
+
+
+class UnsupportedOperation(OptionError):
+    """No model here can translate. `molva models pull whisper-small` gets one that can."""
+
+    code = "unsupported_operation"
+
+    def __init__(self) -> None:
+        super().__init__("model", type(self).__doc__ or "")
 
 
 class PayloadTooLarge(MolvaError):

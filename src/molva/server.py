@@ -17,13 +17,14 @@ from starlette.types import ASGIApp
 from molva import __version__, assets
 from molva.engines.cpu import usable_cores
 from molva.engines.silero import load_vad
-from molva.errors import ModelNotInstalled, SettingsError
+from molva.errors import SettingsError
 from molva.http.app import create_app
 from molva.http.origin import OriginPolicy
 from molva.http.state import Limits, ServerState, SessionLimits
 from molva.http.transport import WebSocketProtocol
 from molva.keys import KeyRing
 from molva.models.catalog import DEFAULT_MODEL, find
+from molva.models.choice import parse_aliases
 from molva.models.download import OnProgress
 from molva.models.store import ModelStore
 from molva.runtime.admission import Admission
@@ -34,6 +35,7 @@ from molva.runtime.recognizer import Recognizer
 from molva.runtime.scheduler import Lane, Scheduler
 from molva.settings import Settings, is_loopback
 from molva.speech.live import LiveRule
+from molva.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +117,12 @@ class _Server:
                 body_bytes=settings.body_limit_bytes,
                 max_audio_s=settings.max_audio_secs,
                 inference_timeout_s=settings.inference_timeout_s,
+                upload_bytes=settings.upload_limit_bytes or None,
+                upload_audio_s=settings.upload_max_audio_secs or None,
             ),
+            spool=Spool(settings.spool),
+            store=ModelStore(settings.models),
+            aliases=parse_aliases(settings.alias),
             sessions=SessionLimits(
                 checkout_timeout_s=settings.checkout_timeout_s,
                 idle_timeout_s=settings.idle_timeout_secs,
@@ -137,7 +144,10 @@ class _Server:
             loop.add_signal_handler(number, self._stop)
         # A daemon thread: a download must not keep a process alive that was told to stop.
         threading.Thread(target=self._load, args=(loop,), name="loading", daemon=True).start()
-        await self._uvicorn.serve(sockets=[self._listener])
+        try:
+            await self._uvicorn.serve(sockets=[self._listener])
+        finally:
+            self._state.spool.close()
         self._close()
         if self._failure is not None:
             raise self._failure
@@ -178,9 +188,7 @@ class _Server:
     def _load_more(self, name: str, scheduler: Scheduler) -> Lane:
         """A model that somebody asks for; it is never downloaded then. Blocking; raises ModelError."""
         settings = self._settings
-        model = ModelStore(settings.models).locate(find(name))
-        if model is None:
-            raise ModelNotInstalled(f"Model '{name}' is not on this machine. `molva models pull {name}` gets it.")
+        model = ModelStore(settings.models).require(find(name))
         log.info("loading %s", name)
         engine = load_engine(model, device=settings.device, precision=settings.precision, workers=scheduler.workers)
         return scheduler.lane(engine, measure(engine))

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     ws_frame_max_bytes: int = Field(512 * 2**10, ge=1024, description="Largest WebSocket message.")
     endpoint_mode: EndpointMode = Field("auto", description="What ends an utterance: silence, or in manual only stop.")
     min_silence_ms: int = Field(500, ge=100, le=10_000, description="Silence that ends an utterance.")
+    alias: tuple[str, ...] = Field((), description="A name for a model, as NAME=MODEL; may be given several times.")
+    upload_limit_bytes: int = Field(2 * 2**30, ge=0, description="Largest upload of /v1/audio; 0 has no limit.")
+    upload_max_audio_secs: float = Field(36_000, ge=0, description="Longest recording of /v1/audio; 0 has no limit.")
     shutdown_drain_secs: int = Field(10, ge=0, description="How long running requests may finish; 0 is 1.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level to log.")
 
@@ -62,6 +65,11 @@ class Settings(BaseSettings):
     def key_file(self) -> Path:
         """Where `molva keys` keeps its keys."""
         return _at_home(self.data_dir / "keys.json")
+
+    @property
+    def spool(self) -> Path:
+        """Where uploads are kept while they are transcribed."""
+        return _at_home(self.data_dir / "spool")
 
     @property
     def checkout_timeout_s(self) -> float:

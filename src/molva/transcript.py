@@ -44,6 +44,10 @@ class Hypothesis:
     words: tuple[Word, ...]
     language: str
     """ISO 639-1 code, or UNDETERMINED."""
+    avg_logprob: float | None = None
+    """Mean natural logarithm of the tokens' probabilities, where the engine tells."""
+    no_speech_prob: float | None = None
+    """How probable it is that nobody speaks, where the engine tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,9 @@ class Segment:
     end: float
     text: str
     words: tuple[Word, ...]
+    avg_logprob: float | None = None
+    no_speech_prob: float | None = None
+    """Both as in the hypothesis."""
 
 
 @dataclass(frozen=True, slots=True)

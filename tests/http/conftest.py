@@ -3,12 +3,14 @@
 import asyncio
 import io
 import socket
+import tempfile
 import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx2
 import numpy as np
@@ -22,12 +24,14 @@ from molva.http.app import create_app
 from molva.http.origin import OriginPolicy
 from molva.http.state import Limits, ServerState, SessionLimits
 from molva.keys import KeyRing
+from molva.models.store import ModelStore
 from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet
 from molva.runtime.recognizer import Recognizer
 from molva.runtime.scheduler import Lane, Scheduler
 from molva.samples import Samples
 from molva.server import Uvicorn
+from molva.spool import Spool
 
 
 def wav(samples: Samples, rate: int = 16_000) -> bytes:
@@ -95,15 +99,25 @@ def serving(
     sessions: SessionLimits | None = None,
     ws_frame_max_bytes: int = 512 * 2**10,
     keys: KeyRing | None = None,
+    store: ModelStore | None = None,
+    load: Callable[[str], Lane] | None = None,
 ) -> Iterator[Running]:
     """Serve `engine`, or a server that is still loading where there is none."""
     limits = limits or Limits(body_bytes=5_000_000, max_audio_s=7200, inference_timeout_s=60)
     sessions = sessions or SessionLimits(checkout_timeout_s=checkout_timeout_s, inference_timeout_s=60)
-    state = ServerState(model="gigaam-v3-e2e-rnnt", device="cpu", limits=limits, sessions=sessions)
+    folder = tempfile.TemporaryDirectory()
+    state = ServerState(
+        model="gigaam-v3-e2e-rnnt",
+        device="cpu",
+        limits=limits,
+        spool=Spool(Path(folder.name) / "spool"),
+        store=store or ModelStore(Path(folder.name) / "models"),
+        sessions=sessions,
+    )
     if engine is not None:
         admission = Admission(pool_size, max_waiting=max_waiting, timeout_s=checkout_timeout_s)
         scheduler = Scheduler(workers)
-        state.serve_with(recognizer_over(engine, scheduler, admission))
+        state.serve_with(recognizer_over(engine, scheduler, admission, load))
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     app = create_app(state, origins or OriginPolicy(), keys)
@@ -122,6 +136,8 @@ def serving(
             state.recognizer.close()
     assert not thread.is_alive()
     loop.close()
+    state.spool.close()
+    folder.cleanup()
 
 
 @dataclass

@@ -41,6 +41,9 @@ def serve(
     ws_frame_max_bytes: Annotated[int | None, setting("ws_frame_max_bytes")] = None,
     endpoint_mode: Annotated[str | None, setting("endpoint_mode")] = None,
     min_silence_ms: Annotated[int | None, setting("min_silence_ms")] = None,
+    alias: Annotated[list[str] | None, setting("alias")] = None,
+    upload_limit_bytes: Annotated[int | None, setting("upload_limit_bytes")] = None,
+    upload_max_audio_secs: Annotated[float | None, setting("upload_max_audio_secs")] = None,
     shutdown_drain_secs: Annotated[int | None, setting("shutdown_drain_secs")] = None,
     log_level: Annotated[str | None, setting("log_level")] = None,
 ) -> None:

@@ -20,6 +20,10 @@ class Options:
     language: str | None = None
     """ISO 639-1 code; None lets the engine detect it."""
     task: Task = "transcribe"
+    prompt: str | None = None
+    """Text in the style and with the names to expect; engines without a language model do not need it."""
+    temperature: float | None = None
+    """0..1; None lets the engine choose. Engines that decode greedily have none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from molva.engines.base import EngineInfo, Hypothesis, Options, Token
@@ -66,12 +67,21 @@ class WhisperEngine:
             tokens=to_tokens([(token, self._text_tokens[token]) for token in ids], pieces),
             words=to_words(pieces, " " if options.task == "translate" else word_separator(language)),
             language=language,
+            avg_logprob=fmean(segment.avg_logprob for segment in segments),
+            no_speech_prob=max(segment.no_speech_prob for segment in segments),
         )
 
     def _run(self, window: Samples, options: Options) -> tuple[list[Any], str]:
         """faster-whisper's segments that are believable, and the language given or heard."""
         try:
-            segments, about = self._model.transcribe(window, language=options.language, task=options.task, **DECODING)
+            chosen = {} if options.temperature is None else {"temperature": options.temperature}
+            segments, about = self._model.transcribe(
+                window,
+                language=options.language,
+                task=options.task,
+                initial_prompt=options.prompt,
+                **DECODING | chosen,
+            )
             return [segment for segment in segments if not is_invented(segment)], about.language
         except Exception as error:  # CTranslate2's exceptions share no base of their own
             raise InferenceError from error

@@ -14,7 +14,8 @@ from molva.errors import MolvaError
 from molva.http import docs, native, websocket
 from molva.http.auth import Auth, declare_keys
 from molva.http.dialects import respond
-from molva.http.middleware import BodyLimit, Head, Origin, RequestId
+from molva.http.middleware import BodyLimit, DoubledPrefix, Head, Origin, RequestId
+from molva.http.openai import models, transcriptions
 from molva.http.origin import OriginPolicy
 from molva.http.state import ServerState
 from molva.keys import KeyRing
@@ -45,6 +46,8 @@ def create_app(state: ServerState, origins: OriginPolicy, keys: KeyRing | None =
     app.state.server = state
     app.include_router(native.router)
     app.include_router(websocket.router)
+    app.include_router(transcriptions.router)
+    app.include_router(models.router)
     app.include_router(docs.router)
     app.mount(docs.ASSETS, docs.assets)
     for kind in (MolvaError, RequestValidationError, HTTPException, Exception):
@@ -53,7 +56,7 @@ def create_app(state: ServerState, origins: OriginPolicy, keys: KeyRing | None =
     inner: ASGIApp = Head(BodyLimit(app, state.limits.body_bytes))
     if keys is not None:
         inner = Auth(inner, keys)
-    return RequestId(Origin(inner, origins, keys))
+    return DoubledPrefix(RequestId(Origin(inner, origins, keys)))
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -40,6 +40,18 @@ def uuid7() -> uuid.UUID:
     return uuid.UUID(int=value)
 
 
+class DoubledPrefix:
+    """Takes `/v1/v1/…` for `/v1/…`: clients add the prefix to a base address that has it already."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in HTTP_AND_WEBSOCKET and scope["path"].startswith("/v1/v1/"):
+            scope = {**scope, "path": scope["path"].removeprefix("/v1")}
+        await self._app(scope, receive, send)
+
+
 class RequestId:
     """Echoes `x-request-id` where it is printable ASCII, makes one where it is not, and logs the outcome."""
 

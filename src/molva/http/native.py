@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -23,8 +24,9 @@ from molva.formats.json import word_object
 from molva.formats.render import Format, Layout, parse_format, render
 from molva.http.clock import unix_time
 from molva.http.disconnect import unless_disconnected
+from molva.http.openai.models import model_objects
 from molva.http.problems import problem, problem_of
-from molva.http.schemas import ERRORS, Health, ModelInfo, ModelObject, NotReady, Ready, TranscriptBody
+from molva.http.schemas import ERRORS, Health, ModelInfo, NotReady, Ready, TranscriptBody
 from molva.http.sse import EventStream, data_frame, with_heartbeats
 from molva.http.state import ServerState
 from molva.runtime.recognizer import Recognition, Recognizer, check_audio
@@ -100,7 +102,7 @@ async def models(request: Request) -> ModelInfo:
         variant=info.variant,
         punctuation=info.punctuation,
         itn=info.punctuation,
-        data=[ModelObject(id=info.model, owned_by=info.family)],
+        data=await model_objects(state),
     )
 
 
@@ -173,7 +175,9 @@ async def transcribe_stream(request: Request) -> Response:
         return await recognizer.open(body, Options(), max_duration_s=max_duration_s)
 
     recognition = await unless_disconnected(request, begin())
-    return EventStream(with_heartbeats(_segment_frames(recognition)), work=recognition)
+    work = AsyncExitStack()
+    work.enter_context(recognition)
+    return EventStream(with_heartbeats(_segment_frames(recognition)), work)
 
 
 async def _segment_frames(recognition: Recognition) -> AsyncIterator[bytes]:

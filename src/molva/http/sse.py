@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager
+from contextlib import AsyncExitStack
 from typing import Any
 
 from starlette.requests import Request
@@ -22,13 +22,15 @@ def data_frame(event: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(event, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 
-async def with_heartbeats(frames: AsyncIterator[bytes], interval_s: float = HEARTBEAT_S) -> AsyncIterator[bytes]:
+async def with_heartbeats(
+    frames: AsyncIterator[bytes], interval_s: float = HEARTBEAT_S, *, heartbeat: bytes = HEARTBEAT
+) -> AsyncIterator[bytes]:
     """The frames, with a comment after every `interval_s` seconds of silence."""
     while True:
         upcoming = asyncio.ensure_future(anext(frames))
         try:
             while not (await asyncio.wait({upcoming}, timeout=interval_s))[0]:
-                yield HEARTBEAT
+                yield heartbeat
         finally:
             upcoming.cancel()
         try:
@@ -42,7 +44,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, frames: AsyncIterator[bytes], work: AbstractContextManager[object]) -> None:
+    def __init__(self, frames: AsyncIterator[bytes], work: AsyncExitStack) -> None:
         super().__init__(headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
         self._frames = frames
@@ -55,5 +57,5 @@ class EventStream(Response):
                 await send({"type": "http.response.body", "body": frame, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
 
-        with self._work:
+        async with self._work:
             await unless_disconnected(Request(scope, receive), pump())

@@ -1,11 +1,15 @@
 """What the doors share: the recogniser once it is loaded, and the limits. Filled by server.py."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from molva.models.choice import ALIASES
+from molva.models.store import ModelStore
 from molva.runtime.recognizer import Recognizer
 from molva.speech.live import LiveRule
+from molva.spool import Spool
 
 ModelState = Literal["loading", "ready"]
 
@@ -17,6 +21,9 @@ class Limits:
     body_bytes: int
     max_audio_s: float
     inference_timeout_s: float | None
+    upload_bytes: int | None = 2 * 2**30
+    """Of a file sent to the OpenAI door, which keeps it on the disk; None has no limit."""
+    upload_audio_s: float | None = 36_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,10 @@ class ServerState:
     """Catalog name of the model that is or will be served."""
     device: str
     limits: Limits
+    spool: Spool
+    store: ModelStore
+    aliases: Mapping[str, str] = field(default_factory=lambda: ALIASES)
+    """Names of models that clients may send, beside those of the catalog."""
     sessions: SessionLimits = field(default_factory=SessionLimits)
     recognizer: Recognizer | None = None
     loaded: asyncio.Event = field(default_factory=asyncio.Event)

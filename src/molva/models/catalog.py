@@ -59,6 +59,11 @@ class ModelSpec:
     punctuation: bool
 
     @property
+    def translates(self) -> bool:
+        """Whether it can write English for what was said in another language. Turbo was not trained to."""
+        return self.family == "whisper" and not self.variant.endswith("turbo")
+
+    @property
     def size_bytes(self) -> int | None:
         """What a download brings; None while the size of a required file is not confirmed."""
         if any(file.size is None and not file.optional for file in self.files):

@@ -19,6 +19,7 @@ from molva.runtime.fleet import Fleet, Lease
 from molva.runtime.live import Event, LiveStream
 from molva.runtime.scheduler import Scheduler
 from molva.runtime.transcription import Transcription
+from molva.speech.chunks import WindowRule
 from molva.speech.live import LiveRule
 from molva.speech.vad import VadModel
 from molva.transcript import Segment, Transcript
@@ -60,6 +61,11 @@ class Recognition:
     def give_up(self) -> None:
         """Another worker takes over from one that hangs in this recording. The place stays taken until its run ends."""
         self._transcription.give_up()
+
+    @property
+    def language(self) -> str:
+        """Of the text, settled with the first segment."""
+        return self._transcription.language
 
     def __aiter__(self) -> Self:
         return self
@@ -151,12 +157,14 @@ class Recognizer:
         options: Options,
         *,
         model: str | None = None,
-        max_duration_s: float,
+        max_duration_s: float | None,
         timeout_s: float | None = None,
+        rule: WindowRule | None = None,
     ) -> Recognition:
         """Wait for a place. What is wrong with the audio comes from the recognition.
 
-        `timeout_s`: after so long no window is begun any more, and the recognition raises InferenceTimeout.
+        `rule`: where windows are cut. `timeout_s`: after so long no window is begun any more, and the recognition
+        raises InferenceTimeout.
         Raises Busy, ShuttingDown, ModelError, and OptionError for options that the engine cannot serve.
         """
         lease = await self._fleet.lease(model or self.info.model)
@@ -174,6 +182,7 @@ class Recognizer:
             options,
             max_duration_s=max_duration_s,
             cancelled=cancelled,
+            rule=rule,
             deadline=None if timeout_s is None else time.monotonic() + timeout_s,
         )
 
@@ -191,7 +200,7 @@ class Recognizer:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 
-async def check_audio(source: AnySource, *, max_duration_s: float) -> None:
+async def check_audio(source: AnySource, *, max_duration_s: float | None) -> None:
     """Raise AudioError where the head of a recording cannot be decoded, AudioTooLong where its header says so.
 
     Takes no place, so that a bad file gets its answer while the server is busy.

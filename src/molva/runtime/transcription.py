@@ -37,8 +37,11 @@ class Transcription:
         max_duration_s: float | None = None,
         cancelled: threading.Event | None = None,
         deadline: float | None = None,
+        rule: WindowRule | None = None,
     ) -> None:
-        """`deadline`, in `time.monotonic()`: no window is begun later; the iteration then raises InferenceTimeout."""
+        """`rule`: where windows are cut; they are never longer than the engine takes. `deadline`, in
+        `time.monotonic()`: no window is begun later, and the iteration raises InferenceTimeout.
+        """
         self._deadline = deadline
         self._source = source
         self._max_duration_s = max_duration_s
@@ -46,7 +49,7 @@ class Transcription:
         self._vad = VadStream(vad)
         self._options = options
         self._cancelled = cancelled or threading.Event()
-        self._planner = WindowPlanner(WindowRule(max_s=lane.info.max_window_s))
+        self._planner = WindowPlanner(replace(rule or WindowRule(), max_s=lane.info.max_window_s))
         self._stitcher = Stitcher()
         self._in_flight: deque[tuple[Window, Future[Hypothesis]]] = deque()
         self._speech = self._transcribed = 0
@@ -90,13 +93,19 @@ class Transcription:
         for _, future in list(self._in_flight):
             self._lane.give_up(future)
 
-    def _result(self, reader: AudioReader | ArrayReader) -> Transcript:
+    @property
+    def language(self) -> str:
+        """Of the text, as far as it is known; settled with the first segment."""
+        if self._options.task == "translate":
+            return TRANSLATED
         languages = self._lane.info.languages
-        language = self._language or (languages[0] if len(languages) == 1 else UNDETERMINED)
+        return self._language or (languages[0] if len(languages) == 1 else UNDETERMINED)
+
+    def _result(self, reader: AudioReader | ArrayReader) -> Transcript:
         return Transcript(
             segments=tuple(self._segments),
             duration=round(reader.duration, 3),
-            language=TRANSLATED if self._options.task == "translate" else language,
+            language=self.language,
             coverage=Coverage(speech_s=seconds(self._speech), transcribed_s=seconds(self._transcribed)),
             declared_duration=reader.declared_duration if reader.shortfall_s > 0 else None,
         )

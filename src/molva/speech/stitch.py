@@ -109,7 +109,7 @@ def to_segment(window: Window, hypothesis: Hypothesis) -> Segment:
         replace(word, start=round(offset + word.start, 3), end=round(offset + word.end, 3)) for word in hypothesis.words
     )
     start, end = (words[0].start, words[-1].end) if words else (offset, seconds(window.end))
-    return Segment(start=start, end=end, text=hypothesis.text, words=words)
+    return Segment(start, end, hypothesis.text, words, hypothesis.avg_logprob, hypothesis.no_speech_prob)
 
 
 def with_words(segment: Segment, words: tuple[Word, ...], separator: str) -> Segment:
@@ -119,4 +119,4 @@ def with_words(segment: Segment, words: tuple[Word, ...], separator: str) -> Seg
     if not words:
         return replace(segment, text="", words=())
     text = separator.join(word.text for word in words)
-    return Segment(start=words[0].start, end=words[-1].end, text=text, words=words)
+    return replace(segment, start=words[0].start, end=words[-1].end, text=text, words=words)

@@ -1,10 +1,12 @@
 """The GigaAM engine: features -> encoder -> CTC or RNN-T -> text, tokens and words."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -119,7 +121,13 @@ class GigaamEngine:
         )
         languages = self.info.languages
         language = options.language or (languages[0] if len(languages) == 1 else UNDETERMINED)
-        return Hypothesis(text=join_text(tokens), tokens=tokens, words=group_words(tokens), language=language)
+        return Hypothesis(
+            text=join_text(tokens),
+            tokens=tokens,
+            words=group_words(tokens),
+            language=language,
+            avg_logprob=fmean(math.log(max(token.confidence, 1e-9)) for token in tokens) if tokens else None,
+        )
 
 
 def load_gigaam(

@@ -20,7 +20,7 @@ STATUS: dict[type[MolvaError], int] = {
 ABOUT_THE_FILE = (errors.AudioError, errors.PayloadTooLarge)
 
 #: OpenAI names few codes. These are what clients look at; all else is told by the status.
-NAMED = (errors.InvalidKey, errors.OriginDenied)
+NAMED = (errors.InvalidKey, errors.OriginDenied, errors.UnsupportedOperation)
 
 
 def problem(

@@ -1,0 +1,159 @@
+"""The fields of a transcription request -> what is asked for. Every field works or is refused by its name."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from molva.errors import OptionError
+from molva.speech.chunks import WindowRule
+from molva.speech.endpoint import SpeechRule
+from molva.speech.vad import FRAMES_PER_SECOND
+
+ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt", "diarized_json"]
+FORMATS: tuple[ResponseFormat, ...] = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
+TRANSLATION_FORMATS: tuple[ResponseFormat, ...] = ("json", "text", "srt", "verbose_json", "vtt")
+
+TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
+
+UNSUPPORTED = {
+    "known_speaker_names": "Speakers are not told apart by this server.",
+    "known_speaker_references": "Speakers are not told apart by this server.",
+    "keywords": "Keywords are not supported by this server.",
+    "languages": "Send one 'language', or none to let the model tell.",
+}
+"""Fields of the API that would change the result, and cannot here."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """A request, checked as far as its fields go."""
+
+    model: str | None
+    language: str | None
+    """ISO 639-1 in lower case; None lets the model tell."""
+    prompt: str | None
+    temperature: float | None
+    response_format: ResponseFormat
+    segments: bool
+    words: bool
+    """What verbose_json lists."""
+    logprobs: bool
+    stream: bool
+    windows: WindowRule | None
+    """Where speech is cut; None is the usual rule."""
+
+
+class ServerVad(BaseModel):
+    """`chunking_strategy` as an object."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["server_vad"]
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    prefix_padding_ms: Annotated[int, Field(ge=0, le=5_000)] = 300
+    silence_duration_ms: Annotated[int, Field(ge=32, le=10_000)] = 200
+
+
+def parse_fields(fields: Sequence[tuple[str, str]], *, formats: Sequence[ResponseFormat] = FORMATS) -> Wishes:
+    """The wishes in a form's text fields; names this API does not have are ignored.
+
+    Raises OptionError that names the field.
+    """
+    several: dict[str, list[str]] = {}
+    for name, value in fields:
+        several.setdefault(name.removesuffix("[]"), []).append(value)
+    for name, advice in UNSUPPORTED.items():
+        if any(value.strip() for value in several.get(name, ())):
+            raise OptionError(name, f"{name}: {advice}")
+    one = {name: values[-1].strip() for name, values in several.items()}
+    response_format = _format(one.get("response_format") or "json", formats)
+    granularities = _granularities(several.get("timestamp_granularities", []), response_format)
+    return Wishes(
+        model=one.get("model") or None,
+        language=_language(one.get("language")),
+        prompt=one.get("prompt") or None,
+        temperature=_temperature(one.get("temperature")),
+        response_format=response_format,
+        segments="segment" in granularities,
+        words="word" in granularities,
+        logprobs=_logprobs(several.get("include", []), response_format),
+        stream=_boolean("stream", one.get("stream", "")),
+        windows=_windows(one.get("chunking_strategy")),
+    )
+
+
+def _format(name: str, formats: Sequence[ResponseFormat]) -> ResponseFormat:
+    if name not in formats:
+        raise OptionError("response_format", f"response_format '{name[:40]}' is not supported")
+    return cast(ResponseFormat, name)
+
+
+def _granularities(values: Sequence[str], response_format: ResponseFormat) -> set[str]:
+    chosen = {value.strip() for value in values if value.strip()}
+    if unknown := chosen - {"word", "segment"}:
+        raise OptionError("timestamp_granularities", f"timestamp_granularities: '{min(unknown)[:40]}' is not one")
+    if chosen and response_format != "verbose_json":
+        raise OptionError("timestamp_granularities", "timestamp_granularities need response_format verbose_json")
+    return chosen or {"segment"}
+
+
+def _language(value: str | None) -> str | None:
+    code = (value or "").lower()
+    return None if code in ("", "auto") else code
+
+
+def _temperature(value: str | None) -> float | None:
+    if not value:
+        return None
+    try:
+        temperature = float(value)
+    except ValueError:
+        temperature = math.nan
+    if not 0 <= temperature <= 1:
+        raise OptionError("temperature", "temperature must be a number from 0 to 1")
+    return temperature or None  # 0 is "as sure as possible": what an engine does by itself
+
+
+def _logprobs(values: Sequence[str], response_format: ResponseFormat) -> bool:
+    chosen = {value.strip() for value in values if value.strip()}
+    if unknown := chosen - {"logprobs"}:
+        raise OptionError("include", f"include: '{min(unknown)[:40]}' is not known; 'logprobs' is")
+    if chosen and response_format != "json":
+        raise OptionError("include", "include=logprobs needs response_format json")
+    return bool(chosen)
+
+
+def _boolean(name: str, value: str) -> bool:
+    if value.lower() in TRUE:
+        return True
+    if value.lower() in FALSE:
+        return False
+    raise OptionError(name, f"{name} must be true or false")
+
+
+def _windows(value: str | None) -> WindowRule | None:
+    if not value or value == "auto":
+        return None
+    try:
+        content: Any = json.loads(value)
+        vad = ServerVad.model_validate(content)
+    except (ValueError, RecursionError) as error:
+        detail = ""
+        if isinstance(error, ValidationError):
+            detail = ": " + "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}" for e in error.errors())[:200]
+        raise OptionError(
+            "chunking_strategy", f"chunking_strategy must be auto or a server_vad object{detail}"
+        ) from error
+    return WindowRule(
+        padding_s=vad.prefix_padding_ms / 1000,
+        keep_short=False,
+        speech=SpeechRule(
+            onset=vad.threshold,
+            release=max(vad.threshold - 0.15, 0.01),
+            min_silence=max(round(vad.silence_duration_ms / 1000 * FRAMES_PER_SECOND), 1),
+        ),
+    )

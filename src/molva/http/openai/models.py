@@ -1,0 +1,39 @@
+"""The models that clients may name: OpenAI's list, and its entries one by one."""
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from molva.http.openai.problems import problem
+from molva.http.schemas import ModelObject
+from molva.http.state import ServerState
+from molva.models.catalog import CATALOG
+
+router = APIRouter(tags=["openai"])
+
+
+async def model_objects(state: ServerState) -> list[ModelObject]:
+    """The model that is served, the others on this machine, and the aliases for them."""
+    installed = await asyncio.to_thread(state.store.installed)
+    names = dict.fromkeys([state.model, *(model.spec.name for model in installed)])
+    objects = [ModelObject(id=name, owned_by=CATALOG[name].family if name in CATALOG else "molva") for name in names]
+    for alias, target in state.aliases.items():
+        if target == "auto" or target in names:
+            objects.append(ModelObject(id=alias, owned_by="molva"))
+    return objects
+
+
+@router.get("/v1/models/{model}", response_model=ModelObject)
+async def model(request: Request, model: str) -> ModelObject | Response:
+    """One entry of the list."""
+    for entry in await model_objects(request.app.state.server):
+        if entry.id == model:
+            return entry
+    return problem(404, f"The model '{model[:64]}' does not exist", param="model", code="model_not_found")
+
+
+@router.options("/v1/models/{model}", include_in_schema=False)
+async def preflight() -> Response:
+    """Answer to a browser that asks before it sends."""
+    return Response(status_code=204)

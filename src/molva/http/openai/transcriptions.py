@@ -1,0 +1,168 @@
+"""`/v1/audio/transcriptions` and `/v1/audio/translations`: OpenAI's audio API over the same recogniser."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from molva.engines.base import Options, Task
+from molva.errors import AudioError, ModelLoading, MolvaError, ShuttingDown
+from molva.http.disconnect import unless_disconnected
+from molva.http.multipart import read_form, spooled
+from molva.http.openai.answers import (
+    MEDIA_TYPES,
+    json_body,
+    logprobs,
+    speaker_segment,
+    text_body,
+    usage,
+)
+from molva.http.openai.form import FORMATS, TRANSLATION_FORMATS, Wishes, parse_fields
+from molva.http.openai.problems import error_object
+from molva.http.openai.schemas import ANSWERS, ERRORS, FORM
+from molva.http.sse import EventStream, data_frame, with_heartbeats
+from molva.http.state import ServerState
+from molva.models.choice import Candidate, candidate, choose
+from molva.runtime.recognizer import Recognition, Recognizer, check_audio
+from molva.spool import SpoolFile
+from molva.transcript import word_separator
+
+router = APIRouter(tags=["openai"])
+
+STREAMED = ("json", "text", "diarized_json")
+"""Formats that can be told piece by piece; the others come whole, also where a stream is asked for."""
+
+KEEP_ALIVE = b": keep-alive\n\n"
+DONE = b"data: [DONE]\n\n"
+
+
+@router.post("/v1/audio/transcriptions", openapi_extra=FORM, responses={**ERRORS, **ANSWERS})
+async def transcriptions(request: Request) -> Response:
+    """Speech to text in the language that is spoken."""
+    return await _serve(request, "transcribe")
+
+
+@router.post("/v1/audio/translations", openapi_extra=FORM, responses={**ERRORS, **ANSWERS})
+async def translations(request: Request) -> Response:
+    """Speech in any language to English text, by a model that can translate."""
+    return await _serve(request, "translate")
+
+
+@router.options("/v1/audio/transcriptions", include_in_schema=False)
+@router.options("/v1/audio/translations", include_in_schema=False)
+async def preflight() -> Response:
+    """Answer to a browser that asks before it sends."""
+    return Response(status_code=204)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked for, and by whom."""
+
+    wishes: Wishes
+    model: str
+    options: Options
+    state: ServerState
+    audio: SpoolFile
+
+    async def open(self) -> Recognition:
+        """Wait for a place. What is wrong with the audio is found out first."""
+        limits = self.state.limits
+        await check_audio(self.audio.path, max_duration_s=limits.upload_audio_s)
+        return await recognizer_of(self.state).open(
+            self.audio.path,
+            self.options,
+            model=self.model,
+            max_duration_s=limits.upload_audio_s,
+            rule=self.wishes.windows,
+        )
+
+
+async def _serve(request: Request, task: Task) -> Response:
+    state: ServerState = request.app.state.server
+    recognizer_of(state)
+    async with AsyncExitStack() as work:
+        audio = await work.enter_async_context(spooled(state.spool))
+        form = await read_form(request, audio, max_file_bytes=state.limits.upload_bytes)
+        wishes = parse_fields(form.fields, formats=FORMATS if task == "transcribe" else TRANSLATION_FORMATS)
+        asked = _Request(wishes, await _model(state, wishes, task), _options(wishes, task), state, audio)
+        if not (wishes.stream and wishes.response_format in STREAMED):
+            return await unless_disconnected(request, _whole(asked, task))
+        recognition = work.enter_context(await unless_disconnected(request, asked.open()))
+        return EventStream(with_heartbeats(_events(recognition, wishes), heartbeat=KEEP_ALIVE), work.pop_all())
+
+
+def recognizer_of(state: ServerState) -> Recognizer:
+    """The recogniser. Raises ShuttingDown, ModelLoading."""
+    if state.draining:
+        raise ShuttingDown
+    if state.recognizer is None:
+        raise ModelLoading
+    return state.recognizer
+
+
+async def _model(state: ServerState, wishes: Wishes, task: Task) -> str:
+    info = recognizer_of(state).info
+    served = Candidate(info.model, info.family, info.languages, "translate" in info.tasks)
+    installed = await asyncio.to_thread(state.store.installed)
+    others = [candidate(model.spec) for model in installed if model.spec.name != served.name]
+    return choose(
+        wishes.model,
+        wishes.language,
+        translate=task == "translate",
+        candidates=[served, *others],
+        aliases=state.aliases,
+    )
+
+
+def _options(wishes: Wishes, task: Task) -> Options:
+    return Options(language=wishes.language, task=task, prompt=wishes.prompt, temperature=wishes.temperature)
+
+
+async def _whole(asked: _Request, task: Task) -> Response:
+    """The answer in one piece."""
+    with await asked.open() as recognition:
+        transcript = await recognition.transcript()
+    media_type = MEDIA_TYPES.get(asked.wishes.response_format)
+    # In a thread: ten hours of words are too many to lay out on the event loop.
+    if media_type is not None:
+        body = await asyncio.to_thread(text_body, transcript, asked.wishes.response_format)
+        return Response(body, media_type=media_type)
+    name = "transcribe" if task == "transcribe" else "translate"
+    return await asyncio.to_thread(lambda: JSONResponse(json_body(transcript, asked.wishes, task=name)))
+
+
+async def _events(recognition: Recognition, wishes: Wishes) -> AsyncIterator[bytes]:
+    """A delta for every segment; together they are the text, which `done` tells once more."""
+    told: list[str] = []
+    all_logprobs: list[dict[str, object]] = []
+    try:
+        async for segment in recognition:
+            separator = word_separator(recognition.language)
+            if wishes.response_format == "diarized_json":
+                yield data_frame(speaker_segment(len(told), segment))
+            delta: dict[str, object] = {
+                "type": "transcript.text.delta",
+                "delta": separator + segment.text if told else segment.text,
+            }
+            if wishes.logprobs:
+                delta["logprobs"] = logprobs(segment.words, separator, first=not told)
+                all_logprobs += logprobs(segment.words, separator, first=not told)
+            told.append(segment.text)
+            yield data_frame(delta)
+        transcript = await recognition.transcript()
+        done: dict[str, object] = {
+            "type": "transcript.text.done",
+            "text": transcript.text,
+            "usage": usage(transcript.duration),
+        }
+        if wishes.logprobs:
+            done["logprobs"] = all_logprobs
+        yield data_frame(done)
+        yield DONE
+    except MolvaError as error:
+        message = str(error) if isinstance(error, AudioError | ShuttingDown) else "internal server error"
+        yield data_frame({"type": "error", "error": error_object(500, message)})
