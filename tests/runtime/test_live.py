@@ -141,6 +141,24 @@ def test_no_more_audio_is_taken_while_decoding_lags_behind(gate: Gate) -> None:
     live(gate, test)
 
 
+def test_audio_that_was_held_back_is_not_lost_at_the_end(gate: Gate) -> None:
+    """The session ends while the client is made to wait: what it had sent is decoded all the same."""
+
+    async def test(this: Live) -> None:
+        for _ in range(MAX_WAITING):
+            await this.stream.feed(pcm(SPEECH, PAUSE))
+        blocked = asyncio.ensure_future(this.stream.feed(pcm(SPEECH)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        blocked.cancel()
+        gate.opened.set()
+        await this.stream.finish()
+        assert [final.reason for final in this.finals] == ["vad"] * MAX_WAITING + ["stop"]
+        assert this.finals[-1].text
+
+    live(gate, test)
+
+
 def test_audio_faster_than_real_time_queues_up_with_files(gate: Gate) -> None:
     """It would delay those who speak now."""
 

@@ -20,7 +20,7 @@ class PcmStream:
         data = self._odd + data
         whole = len(data) & ~1
         self._odd = data[whole:]
-        return self._resampler.feed(from_pcm16(data[:whole]))
+        return self._resampler.convert(from_pcm16(data[:whole]))
 
     def flush(self) -> Samples:
         """The end of the signal; half a sample is dropped."""
@@ -29,4 +29,4 @@ class PcmStream:
 
 def from_pcm16(data: bytes) -> NDArray[np.float32]:
     """Samples in -1..1 at the rate they were recorded at."""
-    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+    return np.frombuffer(data, "<i2") * np.float32(1 / 32768)

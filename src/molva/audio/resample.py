@@ -38,8 +38,11 @@ class Resampler:
         What is not finite becomes 0 and what is louder than full scale becomes full scale: one such value
         would otherwise spread over the whole length of the filter.
         """
-        clean = np.clip(np.where(np.isfinite(samples), samples, np.float32(0)), -1, 1)
-        return clean if self._stream is None else self._convert(clean, last=False)
+        return self.convert(np.clip(np.where(np.isfinite(samples), samples, np.float32(0)), -1, 1))
+
+    def convert(self, samples: NDArray[np.float32]) -> Samples:
+        """Like `feed`, for samples that are known to be finite and in -1..1."""
+        return samples if self._stream is None else self._convert(samples, last=False)
 
     def flush(self) -> Samples:
         """The end of the signal. Call it once, after the last `feed`."""
@@ -47,5 +50,6 @@ class Resampler:
 
     def _convert(self, samples: Samples, *, last: bool) -> Samples:
         assert self._stream is not None  # noqa: S101 - for the type checker
+        converted = cast(Samples, self._stream.resample_chunk(samples, last=last))
         # The filter rings beyond full scale at steep edges.
-        return cast(Samples, np.clip(self._stream.resample_chunk(samples, last=last), -1, 1))
+        return np.clip(converted, -1, 1, out=converted)

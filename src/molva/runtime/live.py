@@ -17,9 +17,9 @@ from molva.engines.base import Hypothesis, Options
 from molva.errors import InferencePanic, InferenceTimeout, MolvaError, ShuttingDown
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Lane
-from molva.samples import seconds
+from molva.samples import SAMPLE_RATE, seconds
 from molva.speech.live import Action, Decode, Final, LiveRule, LiveSession, Partial
-from molva.speech.vad import VadModel
+from molva.speech.vad import FRAME, VadModel
 
 Event: TypeAlias = Partial | Final | MolvaError
 
@@ -73,6 +73,9 @@ class LiveStream:
         self._rule = rule
         self._rate = rate
         self._pcm = PcmStream(rate)
+        self._collected = bytearray()
+        """What is too short for a step, or came while one could not be made."""
+        self._step_bytes = 2 * FRAME * rate // SAMPLE_RATE
         self._session = LiveSession(self._vad, rule)
 
     async def feed(self, data: bytes) -> None:
@@ -80,11 +83,14 @@ class LiveStream:
 
         May be cancelled at any point; what was begun is carried on.
         """
-        await self._until(lambda: self._session.waiting < MAX_WAITING)
+        self._collected += data
         if self._started is None:
             self._started = time.monotonic()
-        in_thread = len(data) > 2 * INLINE_S * self._rate
-        await self._do(lambda: self._session.feed(self._pcm.feed(data)), in_thread=in_thread)
+        if len(self._collected) < self._step_bytes:
+            return  # nothing could be scored yet; each step has its cost
+        await self._until(lambda: self._session.waiting < MAX_WAITING)
+        in_thread = len(self._collected) > 2 * INLINE_S * self._rate
+        await self._do(self._feed_collected, in_thread=in_thread)
 
     async def settle(self) -> None:
         """Wait until everything that was asked of the engine is answered and told."""
@@ -92,6 +98,7 @@ class LiveStream:
 
     async def finish(self) -> None:
         """Decode what is left; the last event is a Final with the reason `stop`."""
+        await self._do(self._feed_collected, in_thread=False)
         await self._do(lambda: self._session.feed(self._pcm.flush()), in_thread=False)
         while not self._closed:
             session = self._session
@@ -99,6 +106,10 @@ class LiveStream:
             await self._until(lambda: self._session.done)
             if session is self._session:  # a panic puts a fresh one in its place, which has no final yet
                 return
+
+    def _feed_collected(self) -> list[Action]:
+        taken, self._collected = bytes(self._collected), bytearray()
+        return self._session.feed(self._pcm.feed(taken))
 
     def close(self, then: Callable[[], None]) -> None:
         """Take waiting windows back; `then` is called once no run of this session is left in the engine."""

@@ -148,6 +148,8 @@ class WindowPlanner:
     def feed(self, samples: Samples, probabilities: Probabilities) -> list[Window]:
         """Windows that can be told now. `probabilities` may lag behind `samples`."""
         self._audio.append(samples)
+        if not probabilities.size:
+            return []
         self._score(probabilities)
         if self._rule.keep_short and self._audio.end <= self._rule.max_samples:
             return []

@@ -50,7 +50,10 @@ class VadStream:
         n_frames = (self._unscored.size - CONTEXT) // FRAME
         if n_frames == 0:
             return np.zeros(0, np.float32)
-        frames = np.lib.stride_tricks.sliding_window_view(self._unscored, CONTEXT + FRAME)[::FRAME][:n_frames]
+        if n_frames == 1:  # a live stream's usual step, for which making the general view costs more than scoring
+            frames = self._unscored[np.newaxis, : CONTEXT + FRAME]
+        else:
+            frames = np.lib.stride_tricks.sliding_window_view(self._unscored, CONTEXT + FRAME)[::FRAME][:n_frames]
         probabilities, self._state = self._model(np.ascontiguousarray(frames), self._state)
         self._unscored = self._unscored[n_frames * FRAME :].copy()
         return probabilities
