@@ -48,16 +48,22 @@ def live_url(url: str) -> str:
 
 
 @asynccontextmanager
-async def connect(url: str, *, keepalive: bool = True) -> AsyncIterator["LiveClient"]:
+async def connect(url: str, *, key: str | None = None, keepalive: bool = True) -> AsyncIterator["LiveClient"]:
     """A session at the live door `url`. Raises ConnectionError with a reason for people where there is none to be had.
 
-    With `keepalive`, a server that answers no ping for 20 s counts as gone. Audio that is sent faster than it is
+    `key` is for servers that ask for one. With `keepalive`, a server that answers no ping for 20 s counts as gone. Audio that is sent faster than it is
     recognised holds pongs up, so that is for audio at its own pace only.
     """
     # A proxy for the outside world knows nothing of this machine's own addresses.
     proxy: Literal[True] | None = None if urlsplit(url).hostname in LOOPBACK else True
     try:
-        connection = await open_websocket(url, compression=None, proxy=proxy, ping_interval=20 if keepalive else None)
+        connection = await open_websocket(
+            url,
+            additional_headers={"Authorization": f"Bearer {key}"} if key else None,
+            compression=None,
+            proxy=proxy,
+            ping_interval=20 if keepalive else None,
+        )
     except InvalidStatus as error:
         raise ConnectionError(f"{url} refuses: {_reason(error)}") from error
     except (OSError, InvalidHandshake, EOFError) as error:

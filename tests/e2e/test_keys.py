@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.conftest import SEEN
 from tests.e2e.conftest import molva_serve, run_molva
 
 OPEN = ("--port", "0", "--host", "0.0.0.0", "--bind-all")
@@ -46,3 +47,17 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
     assert result.stderr.decode().splitlines() == [
         "molva: There is no key 'nobody'. `molva keys list` shows what there is."
     ]
+
+
+@pytest.mark.slow
+def test_listening_takes_the_key_out_of_the_environment(tmp_path: Path, tiny_dir: Path) -> None:
+    with molva_serve("--port", "0", "--model-dir", tiny_dir, home=tmp_path, MOLVA_API_KEY="sesame") as process:
+        listen = ("listen", SEEN[3].path, "--fast", "--url", process.url())
+        heard = run_molva(*listen, home=tmp_path, MOLVA_API_KEY="sesame")
+        assert heard.returncode == 0
+        assert heard.stdout.decode().strip()
+        refused = run_molva(*listen, home=tmp_path)
+        assert refused.returncode == 1
+        assert b"Incorrect API key" in refused.stderr
+        assert process.stop() == 0
+    assert "completing handshake" not in "".join(process.errors)

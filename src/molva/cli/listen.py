@@ -40,6 +40,12 @@ def listen(
     endpoint_mode: Annotated[
         str | None, typer.Option(help="auto, assistant, or manual: silence ends no utterance.")
     ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MOLVA_API_KEY", show_envvar=True, help="For a server that asks for one. Others see flags."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Each message of the server as a line of JSON.")] = False,
 ) -> None:
     """Show live what is said: into the microphone, in a recording, or in raw audio from standard input.
@@ -56,7 +62,7 @@ def listen(
         raise typer.BadParameter("is for raw audio from standard input only", param_hint="--rate")
     if fast and file in (None, STDIN):
         raise typer.BadParameter("is for recordings only", param_hint="--fast")
-    session = Session(live_url(url), min_silence_ms, endpoint_mode)
+    session = Session(live_url(url), api_key, min_silence_ms, endpoint_mode)
     try:
         source = open_source(file, rate or PIPE_RATE, fast=fast)
         with captions(Console(), as_json=as_json) as show:
@@ -126,6 +132,7 @@ class Session:
     """One conversation with a server."""
 
     url: str
+    api_key: str | None
     min_silence_ms: int | None
     endpoint_mode: str | None
     _sending: "asyncio.Task[None] | None" = None
@@ -139,7 +146,7 @@ class Session:
 
         self._mind_interrupts()
         failed = False
-        async with connect(self.url, keepalive=source.live) as client:
+        async with connect(self.url, key=self.api_key, keepalive=source.live) as client:
             async for message in client.messages():
                 show(message)
                 if message["type"] == "ready":

@@ -7,6 +7,7 @@ from asyncio import BaseTransport, BufferedProtocol
 from typing import Protocol, cast
 
 from starlette.websockets import WebSocket
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request
@@ -118,6 +119,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol, BufferedProtocol):
         """The server stops: sessions have been told and end by themselves; a mere handshake is cut."""
         if not self.handshake_complete:
             super().shutdown()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Pass on what the application sends. A refusal is an answer too: uvicorn would report a bug."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
 
     async def run_asgi(self) -> None:
         """Run the application; afterwards nobody may keep the connection open."""
