@@ -51,8 +51,8 @@ def live_url(url: str) -> str:
 async def connect(url: str, *, key: str | None = None, keepalive: bool = True) -> AsyncIterator["LiveClient"]:
     """A session at the live door `url`. Raises ConnectionError with a reason for people where there is none to be had.
 
-    `key` is for servers that ask for one. With `keepalive`, a server that answers no ping for 20 s counts as gone. Audio that is sent faster than it is
-    recognised holds pongs up, so that is for audio at its own pace only.
+    `key` is for servers that ask for one. With `keepalive`, a server that answers no ping for 20 s counts as gone.
+    Audio that is sent faster than it is recognised holds pongs up, so that is for audio at its own pace only.
     """
     # A proxy for the outside world knows nothing of this machine's own addresses.
     proxy: Literal[True] | None = None if urlsplit(url).hostname in LOOPBACK else True
