@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from molva.audio.pcm import PcmStream
@@ -70,7 +70,7 @@ class LiveStream:
 
     def configure(self, rule: LiveRule, rate: int) -> None:
         """Choose again; before the first audio only."""
-        self._rule = rule
+        self._rule = rule = replace(rule, max_window_s=self._lane.info.max_window_s)
         self._rate = rate
         self._pcm = PcmStream(rate)
         self._collected = bytearray()
