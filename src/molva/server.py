@@ -137,6 +137,12 @@ class _Server:
             drain_s=settings.drain_s,
         )
         self._failure: Exception | None = None
+        if 0 < settings.max_session_secs < settings.idle_timeout_secs:
+            log.warning(
+                "live sessions end after %d s (--max-session-secs), so none is ever idle for %d s (--idle-timeout-secs)",
+                settings.max_session_secs,
+                settings.idle_timeout_secs,
+            )
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()

@@ -67,6 +67,14 @@ def test_the_limits_of_the_command_line_are_those_of_the_session(tmp_path: Path,
         assert process.stop() == 0
 
 
+def test_limits_of_which_one_can_never_be_reached_are_pointed_out(tmp_path: Path, tiny_dir: Path) -> None:
+    flags = ("--port", "0", "--model-dir", tiny_dir, "--max-session-secs", "60", "--idle-timeout-secs", "300")
+    with molva_serve(*flags, home=tmp_path) as process:
+        process.url()
+        assert process.stop() == 0
+    assert "--idle-timeout-secs" in "".join(process.errors)
+
+
 def test_the_log_holds_no_word_of_live_speech(tmp_path: Path, tiny_dir: Path) -> None:
     with molva_serve("--port", "0", "--model-dir", tiny_dir, "--log-level", "debug", home=tmp_path) as process:
         with connect(process.wait_for(r"ws://\S+").group(), proxy=None) as connection:
