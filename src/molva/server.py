@@ -139,7 +139,7 @@ class _Server:
         self._failure: Exception | None = None
         if 0 < settings.max_session_secs < settings.idle_timeout_secs:
             log.warning(
-                "live sessions end after %d s (--max-session-secs), so none is ever idle for %d s (--idle-timeout-secs)",
+                "a live session ends after %d s (--max-session-secs): none is ever idle for %d s (--idle-timeout-secs)",
                 settings.max_session_secs,
                 settings.idle_timeout_secs,
             )
