@@ -2,14 +2,13 @@
 
 import math
 import zlib
-from collections.abc import Sequence
 from typing import Any
 
 from molva.formats.cues import build_cues
 from molva.formats.subtitles import write_srt, write_vtt
 from molva.http.openai.form import ResponseFormat, Wishes
 from molva.http.openai.languages import english_name
-from molva.transcript import Segment, Transcript, Word, word_separator
+from molva.transcript import Segment, Transcript, word_separator
 
 SHORT_S = 25.0
 """Audio that is decoded in one piece is one segment, from its start to its end."""
@@ -30,7 +29,8 @@ def text_body(transcript: Transcript, response_format: ResponseFormat) -> str:
     if response_format == "text":
         return transcript.text
     cues = build_cues(transcript)
-    return write_srt(cues) if response_format == "srt" else write_vtt(cues)
+    body = write_srt(cues) if response_format == "srt" else write_vtt(cues)
+    return f"{body}\n" if cues else body  # OpenAI has a blank line after the last cue too
 
 
 def json_body(transcript: Transcript, wishes: Wishes, *, task: str) -> dict[str, Any]:
@@ -47,7 +47,12 @@ def json_body(transcript: Transcript, wishes: Wishes, *, task: str) -> dict[str,
         }
     body: dict[str, Any] = {"text": transcript.text, "usage": usage(transcript.duration)}
     if wishes.logprobs:
-        body["logprobs"] = logprobs(transcript.words, word_separator(transcript.language))
+        separator = word_separator(transcript.language)
+        body["logprobs"] = [
+            token
+            for i, segment in enumerate(transcript.segments)
+            for token in logprobs(separator + segment.text if i else segment.text, segment)
+        ]
     return body
 
 
@@ -56,16 +61,22 @@ def usage(duration_s: float) -> dict[str, Any]:
     return {"type": "duration", "seconds": math.ceil(duration_s)}
 
 
-def logprobs(words: Sequence[Word], separator: str, *, first: bool = True) -> list[dict[str, Any]]:
-    """A token for each word, with the separator before it: together they are the words' text.
+def logprobs(text: str, segment: Segment) -> list[dict[str, Any]]:
+    """A token for each word of a segment; together they are `text`, which is the segment's with what stands before it.
 
     The engines' own tokens end where windows are joined; words are what the text is made of.
     """
-    tokens = []
-    for i, word in enumerate(words):
-        text = word.text if first and i == 0 else separator + word.text
-        tokens.append({"token": text, "bytes": list(text.encode()), "logprob": _log(word.confidence)})
-    return tokens
+    tokens, position = [], 0
+    for i, word in enumerate(segment.words):
+        found = text.find(word.text, position)
+        end = len(text) if i == len(segment.words) - 1 else max(found + len(word.text), position)
+        tokens.append(_token(text[position:end], _log(word.confidence)))
+        position = end
+    return tokens or [_token(text, round(segment.avg_logprob or 0.0, 4))]
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "bytes": list(text.encode()), "logprob": logprob}
 
 
 def speaker_segment(number: int, segment: Segment) -> dict[str, Any]:

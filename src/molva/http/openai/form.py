@@ -2,9 +2,9 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -32,7 +32,8 @@ UNSUPPORTED = {
 class Wishes:
     """A request, checked as far as its fields go."""
 
-    model: str | None
+    model: str
+    """Catalog name of the one that serves it."""
     language: str | None
     """ISO 639-1 in lower case; None lets the model tell."""
     prompt: str | None
@@ -58,31 +59,47 @@ class ServerVad(BaseModel):
     silence_duration_ms: Annotated[int, Field(ge=32, le=10_000)] = 200
 
 
-def parse_fields(fields: Sequence[tuple[str, str]], *, formats: Sequence[ResponseFormat] = FORMATS) -> Wishes:
+def parse_fields(
+    fields: Sequence[tuple[str, str]],
+    choose: Callable[[str | None, str | None], str],
+    *,
+    formats: Sequence[ResponseFormat] = FORMATS,
+) -> Wishes:
     """The wishes in a form's text fields; names this API does not have are ignored.
 
-    Raises OptionError that names the field.
+    `choose` gives the model for a name and a language, or raises. Raises OptionError that names the field: first what
+    is no value of its field at all, then the model, then the format and what does not go with it.
     """
     several: dict[str, list[str]] = {}
     for name, value in fields:
-        several.setdefault(name.removesuffix("[]"), []).append(value)
+        several.setdefault(name.removesuffix("[]"), []).append(value.strip())
     for name, advice in UNSUPPORTED.items():
-        if any(value.strip() for value in several.get(name, ())):
+        if any(several.get(name, ())):
             raise OptionError(name, f"{name}: {advice}")
-    one = {name: values[-1].strip() for name, values in several.items()}
+    one = {name: values[-1] for name, values in several.items()}
+    temperature = _temperature(one.get("temperature"))
+    stream = _boolean("stream", one.get("stream", ""))
+    windows = _windows(one.get("chunking_strategy"), _members("chunking_strategy", one))
+    granularities = _chosen("timestamp_granularities", several, ("word", "segment"))
+    include = _chosen("include", several, ("logprobs",))
+    language = _language(one.get("language"))
+    model = choose(one.get("model") or None, language)
     response_format = _format(one.get("response_format") or "json", formats)
-    granularities = _granularities(several.get("timestamp_granularities", []), response_format)
+    if granularities and response_format != "verbose_json":
+        raise OptionError("timestamp_granularities", "timestamp_granularities need response_format verbose_json")
+    if include and response_format != "json":
+        raise OptionError("include", "include=logprobs needs response_format json")
     return Wishes(
-        model=one.get("model") or None,
-        language=_language(one.get("language")),
+        model=model,
+        language=language,
         prompt=one.get("prompt") or None,
-        temperature=_temperature(one.get("temperature")),
+        temperature=temperature,
         response_format=response_format,
-        segments="segment" in granularities,
+        segments="segment" in granularities or not granularities,
         words="word" in granularities,
-        logprobs=_logprobs(several.get("include", []), response_format),
-        stream=_boolean("stream", one.get("stream", "")),
-        windows=_windows(one.get("chunking_strategy")),
+        logprobs="logprobs" in include,
+        stream=stream,
+        windows=windows,
     )
 
 
@@ -92,13 +109,12 @@ def _format(name: str, formats: Sequence[ResponseFormat]) -> ResponseFormat:
     return cast(ResponseFormat, name)
 
 
-def _granularities(values: Sequence[str], response_format: ResponseFormat) -> set[str]:
-    chosen = {value.strip() for value in values if value.strip()}
-    if unknown := chosen - {"word", "segment"}:
-        raise OptionError("timestamp_granularities", f"timestamp_granularities: '{min(unknown)[:40]}' is not one")
-    if chosen and response_format != "verbose_json":
-        raise OptionError("timestamp_granularities", "timestamp_granularities need response_format verbose_json")
-    return chosen or {"segment"}
+def _chosen(name: str, several: Mapping[str, Sequence[str]], known: Sequence[str]) -> set[str]:
+    """The values of a field that may be repeated."""
+    chosen = {value for value in several.get(name, ()) if value}
+    if unknown := chosen.difference(known):
+        raise OptionError(name, f"{name}: '{min(unknown)[:40]}' is not known; {' and '.join(known)} can be asked for")
+    return chosen
 
 
 def _language(value: str | None) -> str | None:
@@ -118,15 +134,6 @@ def _temperature(value: str | None) -> float | None:
     return temperature or None  # 0 is "as sure as possible": what an engine does by itself
 
 
-def _logprobs(values: Sequence[str], response_format: ResponseFormat) -> bool:
-    chosen = {value.strip() for value in values if value.strip()}
-    if unknown := chosen - {"logprobs"}:
-        raise OptionError("include", f"include: '{min(unknown)[:40]}' is not known; 'logprobs' is")
-    if chosen and response_format != "json":
-        raise OptionError("include", "include=logprobs needs response_format json")
-    return bool(chosen)
-
-
 def _boolean(name: str, value: str) -> bool:
     if value.lower() in TRUE:
         return True
@@ -135,12 +142,17 @@ def _boolean(name: str, value: str) -> bool:
     raise OptionError(name, f"{name} must be true or false")
 
 
-def _windows(value: str | None) -> WindowRule | None:
-    if not value or value == "auto":
+def _members(name: str, one: Mapping[str, str]) -> dict[str, str]:
+    """An object in a form as OpenAI's clients send it, each member a field of its own: `name[member]`."""
+    prefix = f"{name}["
+    return {key[len(prefix) : -1]: value for key, value in one.items() if key.startswith(prefix) and key[-1] == "]"}
+
+
+def _windows(value: str | None, members: Mapping[str, str]) -> WindowRule | None:
+    if not members and (not value or value == "auto"):
         return None
     try:
-        content: Any = json.loads(value)
-        vad = ServerVad.model_validate(content)
+        vad = ServerVad.model_validate(members or json.loads(value or ""))
     except (ValueError, RecursionError) as error:
         detail = ""
         if isinstance(error, ValidationError):

@@ -22,6 +22,9 @@ ABOUT_THE_FILE = (errors.AudioError, errors.PayloadTooLarge)
 #: OpenAI names few codes. These are what clients look at; all else is told by the status.
 NAMED = (errors.InvalidKey, errors.OriginDenied, errors.UnsupportedOperation)
 
+INTERNAL = "internal server error"
+"""All that a client is told of what was not raised on purpose."""
+
 
 def problem(
     status: int,
@@ -77,7 +80,7 @@ def _param(error: MolvaError) -> str | None:
 
 
 def _bug() -> Response:
-    return problem(500, "internal server error")
+    return problem(500, INTERNAL)
 
 
 def _type(status: int) -> str:

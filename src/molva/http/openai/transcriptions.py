@@ -1,9 +1,11 @@
 """`/v1/audio/transcriptions` and `/v1/audio/translations`: OpenAI's audio API over the same recogniser."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
@@ -18,10 +20,9 @@ from molva.http.openai.answers import (
     logprobs,
     speaker_segment,
     text_body,
-    usage,
 )
 from molva.http.openai.form import FORMATS, TRANSLATION_FORMATS, Wishes, parse_fields
-from molva.http.openai.problems import error_object
+from molva.http.openai.problems import INTERNAL, error_object
 from molva.http.openai.schemas import ANSWERS, ERRORS, FORM
 from molva.http.sse import EventStream, data_frame, with_heartbeats
 from molva.http.state import ServerState
@@ -29,6 +30,8 @@ from molva.models.choice import Candidate, candidate, choose
 from molva.runtime.recognizer import Recognition, Recognizer, check_audio
 from molva.spool import SpoolFile
 from molva.transcript import word_separator
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["openai"])
 
@@ -63,7 +66,6 @@ class _Request:
     """What is asked for, and by whom."""
 
     wishes: Wishes
-    model: str
     options: Options
     state: ServerState
     audio: SpoolFile
@@ -75,7 +77,7 @@ class _Request:
         return await recognizer_of(self.state).open(
             self.audio.path,
             self.options,
-            model=self.model,
+            model=self.wishes.model,
             max_duration_s=limits.upload_audio_s,
             rule=self.wishes.windows,
         )
@@ -87,8 +89,9 @@ async def _serve(request: Request, task: Task) -> Response:
     async with AsyncExitStack() as work:
         audio = await work.enter_async_context(spooled(state.spool))
         form = await read_form(request, audio, max_file_bytes=state.limits.upload_bytes)
-        wishes = parse_fields(form.fields, formats=FORMATS if task == "transcribe" else TRANSLATION_FORMATS)
-        asked = _Request(wishes, await _model(state, wishes, task), _options(wishes, task), state, audio)
+        formats = FORMATS if task == "transcribe" else TRANSLATION_FORMATS
+        wishes = parse_fields(form.fields, await _chooser(state, task), formats=formats)
+        asked = _Request(wishes, _options(wishes, task), state, audio)
         if not (wishes.stream and wishes.response_format in STREAMED):
             return await unless_disconnected(request, _whole(asked, task))
         recognition = work.enter_context(await unless_disconnected(request, asked.open()))
@@ -104,18 +107,14 @@ def recognizer_of(state: ServerState) -> Recognizer:
     return state.recognizer
 
 
-async def _model(state: ServerState, wishes: Wishes, task: Task) -> str:
+async def _chooser(state: ServerState, task: Task) -> Callable[[str | None, str | None], str]:
+    """Chooses by name and language among the models that are here now."""
     info = recognizer_of(state).info
     served = Candidate(info.model, info.family, info.languages, "translate" in info.tasks)
     installed = await asyncio.to_thread(state.store.installed)
     others = [candidate(model.spec) for model in installed if model.spec.name != served.name]
-    return choose(
-        wishes.model,
-        wishes.language,
-        translate=task == "translate",
-        candidates=[served, *others],
-        aliases=state.aliases,
-    )
+    translate = task == "translate"
+    return partial(choose, translate=translate, candidates=[served, *others], aliases=state.aliases)
 
 
 def _options(wishes: Wishes, task: Task) -> Options:
@@ -136,33 +135,33 @@ async def _whole(asked: _Request, task: Task) -> Response:
 
 
 async def _events(recognition: Recognition, wishes: Wishes) -> AsyncIterator[bytes]:
-    """A delta for every segment; together they are the text, which `done` tells once more."""
-    told: list[str] = []
+    """A delta for every segment; together they are the text, which `done` tells once more.
+
+    No usage: of a stream, OpenAI's clients know that of tokens only.
+    """
+    told = 0
     all_logprobs: list[dict[str, object]] = []
     try:
         async for segment in recognition:
-            separator = word_separator(recognition.language)
+            text = word_separator(recognition.language) + segment.text if told else segment.text
+            delta: dict[str, object] = {"type": "transcript.text.delta", "delta": text}
             if wishes.response_format == "diarized_json":
-                yield data_frame(speaker_segment(len(told), segment))
-            delta: dict[str, object] = {
-                "type": "transcript.text.delta",
-                "delta": separator + segment.text if told else segment.text,
-            }
+                spoken = speaker_segment(told, segment)
+                yield data_frame(spoken)
+                delta["segment_id"] = spoken["id"]
             if wishes.logprobs:
-                delta["logprobs"] = logprobs(segment.words, separator, first=not told)
-                all_logprobs += logprobs(segment.words, separator, first=not told)
-            told.append(segment.text)
+                delta["logprobs"] = logprobs(text, segment)
+                all_logprobs += logprobs(text, segment)
+            told += 1
             yield data_frame(delta)
         transcript = await recognition.transcript()
-        done: dict[str, object] = {
-            "type": "transcript.text.done",
-            "text": transcript.text,
-            "usage": usage(transcript.duration),
-        }
+        done: dict[str, object] = {"type": "transcript.text.done", "text": transcript.text}
         if wishes.logprobs:
             done["logprobs"] = all_logprobs
         yield data_frame(done)
         yield DONE
-    except MolvaError as error:
-        message = str(error) if isinstance(error, AudioError | ShuttingDown) else "internal server error"
-        yield data_frame({"type": "error", "error": error_object(500, message)})
+    except Exception as error:
+        told_anyway = isinstance(error, AudioError | ShuttingDown)
+        if not isinstance(error, MolvaError):
+            log.exception("a stream broke off")
+        yield data_frame({"type": "error", "error": error_object(500, str(error) if told_anyway else INTERNAL)})
