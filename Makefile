@@ -36,4 +36,4 @@ lock:
 	scripts/lock
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-clients
