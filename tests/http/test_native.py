@@ -16,6 +16,7 @@ from molva import __version__
 from molva.engines.base import Options
 from molva.engines.fake import FakeEngine
 from molva.http.state import Limits
+from molva.models.choice import ALIASES, AUTO
 from molva.runtime.loading import sample_speech
 from molva.samples import Samples
 from tests.http.conftest import Gate, Running, serving, wav
@@ -119,7 +120,10 @@ def test_models_is_a_flat_object_and_a_list(fake_server: Running) -> None:
     assert answer["supported_rates"] == [8000, 16000, 24000, 44100, 48000]
     assert answer["diarization"] is False
     assert answer["object"] == "list"
-    assert answer["data"] == [{"id": "fake", "object": "model", "created": 0, "owned_by": "fake"}]
+    # The model that is served comes first; the names that leave the choice to the server follow.
+    assert answer["data"][0] == {"id": "fake", "object": "model", "created": 0, "owned_by": "molva"}
+    open_names = [name for name, model in ALIASES.items() if model == AUTO]
+    assert [entry["id"] for entry in answer["data"][1:]] == open_names
 
 
 class TestTranscribe:
@@ -453,8 +457,14 @@ class TestDocuments:
 
     def test_the_document_names_every_route_and_its_errors(self, fake_server: Running) -> None:
         document = fake_server.client.get("/openapi.json").json()
-        assert set(document["paths"]) == {"/health", "/ready", "/v1/models", *FILE_ROUTES}
+        own = {"/health", "/ready", "/v1/models", *FILE_ROUTES}
+        openais = {"/v1/models/{model}", "/v1/audio/transcriptions", "/v1/audio/translations"}
+        assert set(document["paths"]) == own | openais
         for path in FILE_ROUTES:
             assert {"200", "400", "403", "413", "422", "500", "503", "504"} <= set(
                 document["paths"][path]["post"]["responses"]
             )
+        for path in openais - {"/v1/models/{model}"}:
+            documented = set(document["paths"][path]["post"]["responses"])
+            assert {"200", "400", "401", "403", "413", "500", "503", "507"} == documented
+        assert {"200", "401", "403", "404", "500"} == set(document["paths"]["/v1/models/{model}"]["get"]["responses"])

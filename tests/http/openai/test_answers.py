@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import srt
 import webvtt
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.audio import Transcription, TranscriptionDiarized, TranscriptionVerbose, TranslationVerbose
 
@@ -65,6 +65,7 @@ class TestJson:
         assert [token["token"] for token in tokens] == ["今日", "は", "晴れ"]
         assert [token["logprob"] for token in tokens] == [-0.6931, -1.3863, 0.0]
 
+    @settings(max_examples=40)
     @given(transcripts())
     def test_the_tokens_together_are_the_text(self, said: Transcript) -> None:
         # Segments without text never leave the stitcher.
@@ -183,6 +184,7 @@ class TestVerbose:
         [only] = body(transcript(said), "verbose_json")["segments"]
         assert (only["avg_logprob"], only["no_speech_prob"]) == (-0.1235, 0.6543)
 
+    @settings(max_examples=40)
     @given(transcripts())
     def test_is_what_openais_client_takes_it_for(self, said: Transcript) -> None:
         answer = body(said, "verbose_json", *granularities("word", "segment"))
@@ -218,6 +220,7 @@ class TestDiarized:
             for i, (start, end, text) in enumerate([(1.0, 2.0, "раз два"), (40.0, 41.0, "три четыре")])
         ]
 
+    @settings(max_examples=40)
     @given(transcripts())
     def test_is_what_openais_client_takes_it_for(self, said: Transcript) -> None:
         answer = body(said, "diarized_json")

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from molva.http.openai.problems import problem
+from molva.http.openai.schemas import ERRORS, NO_MODEL
 from molva.http.schemas import ModelObject
 from molva.http.state import ServerState
 from molva.models.catalog import CATALOG
@@ -24,13 +25,22 @@ async def model_objects(state: ServerState) -> list[ModelObject]:
     return objects
 
 
-@router.get("/v1/models/{model}", response_model=ModelObject)
-async def model(request: Request, model: str) -> ModelObject | Response:
+# The parameter is documented by hand: the framework would add a 422, and no name is malformed.
+@router.get(
+    "/v1/models/{model}",
+    response_model=ModelObject,
+    responses={**{status: ERRORS[status] for status in (401, 403, 500)}, 404: NO_MODEL},
+    openapi_extra={
+        "parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}]
+    },
+)
+async def model(request: Request) -> ModelObject | Response:
     """One entry of the list."""
+    name = request.path_params["model"]
     for entry in await model_objects(request.app.state.server):
-        if entry.id == model:
+        if entry.id == name:
             return entry
-    return problem(404, f"The model '{model[:64]}' does not exist", param="model", code="model_not_found")
+    return problem(404, f"The model '{name[:64]}' does not exist", param="model", code="model_not_found")
 
 
 @router.options("/v1/models/{model}", include_in_schema=False)

@@ -50,6 +50,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     507: _error("The server's disk is full"),
 }
 
+NO_MODEL = _error("`model_not_found`")
+
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "model": Transcription,
