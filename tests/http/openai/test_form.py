@@ -221,12 +221,16 @@ class TestChunkingStrategy:
 
 
 class TestWhatCannotBeDoneHere:
-    @pytest.mark.parametrize(
-        "name", ["known_speaker_names[]", "known_speaker_references[]", "keywords[]", "languages[]", "languages"]
-    )
+    @pytest.mark.parametrize("name", ["known_speaker_names[]", "known_speaker_references[]", "keywords[]"])
     def test_what_would_change_the_text_is_refused_rather_than_ignored(self, name: str) -> None:
         assert refused((name, "x")) == name.removesuffix("[]")
         assert parse((name, "")) == PLAIN
+
+    @pytest.mark.parametrize("name", ["languages[]", "languages"])
+    def test_a_list_of_languages_may_name_one(self, name: str) -> None:
+        assert parse((name, "RU")) == parse(("language", "ru"), (name, "ru")) == parse(("language", "ru"))
+        assert parse((name, "")) == parse((name, "auto")) == PLAIN
+        assert refused((name, "ru"), (name, "en")) == refused(("language", "ru"), (name, "en")) == "languages"
 
 
 class TestOrder:

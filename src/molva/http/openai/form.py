@@ -23,7 +23,6 @@ UNSUPPORTED = {
     "known_speaker_names": "Speakers are not told apart by this server.",
     "known_speaker_references": "Speakers are not told apart by this server.",
     "keywords": "Keywords are not supported by this server.",
-    "languages": "Send one 'language', or none to let the model tell.",
 }
 """Fields of the API that would change the result, and cannot here."""
 
@@ -82,7 +81,7 @@ def parse_fields(
     windows = _windows(one.get("chunking_strategy"), _members("chunking_strategy", one))
     granularities = _chosen("timestamp_granularities", several, ("word", "segment"))
     include = _chosen("include", several, ("logprobs",))
-    language = _language(one.get("language"))
+    language = _language(one.get("language"), several.get("languages", ()))
     model = choose(one.get("model") or None, language)
     response_format = _format(one.get("response_format") or "json", formats)
     if granularities and response_format != "verbose_json":
@@ -117,9 +116,12 @@ def _chosen(name: str, several: Mapping[str, Sequence[str]], known: Sequence[str
     return chosen
 
 
-def _language(value: str | None) -> str | None:
-    code = (value or "").lower()
-    return None if code in ("", "auto") else code
+def _language(value: str | None, possible: Sequence[str]) -> str | None:
+    """The one language that is asked for. Clients of gpt-transcribe send it as a list of the possible ones."""
+    codes = {code.lower() for code in (value or "", *possible)} - {"", "auto"}
+    if len(codes) > 1:
+        raise OptionError("languages", "languages: Send one language, or none to let the model tell.")
+    return codes.pop() if codes else None
 
 
 def _temperature(value: str | None) -> float | None:
