@@ -1,7 +1,8 @@
 """The live session's rules, over scripted speech probabilities and a scripted engine."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from molva.samples import SAMPLE_RATE, Samples, seconds
-from molva.speech.live import VAD_LAG, Action, Decode, Final, LiveRule, LiveSession, Partial
+from molva.speech.live import (
+    VAD_LAG,
+    Action,
+    Decode,
+    Final,
+    LiveRule,
+    LiveSession,
+    Partial,
+    SpeechStarted,
+    SpeechStopped,
+)
 from molva.speech.vad import FRAME, Probabilities, VadState
 from molva.transcript import Hypothesis, Word
 
@@ -58,7 +69,7 @@ class Run:
     audio: Samples
     position: int = 0
     asked: list[Decode] = field(default_factory=list)
-    told: list[Partial | Final] = field(default_factory=list)
+    told: list[Partial | Final | SpeechStarted | SpeechStopped] = field(default_factory=list)
     answering: bool = True
 
     def feed(self, n_samples: int) -> None:
@@ -66,13 +77,13 @@ class Run:
         self.position += n_samples
 
     def take(self, actions: list[Action]) -> None:
+        """An answer never comes before the rest of what its request came with has been told."""
+        self.told += [action for action in actions if not isinstance(action, Decode)]
         for action in actions:
             if isinstance(action, Decode):
                 self.asked.append(action)
                 if self.answering:
                     self.answer(action)
-            else:
-                self.told.append(action)
 
     def answer(self, decode: Decode, hypothesis: Hypothesis | None = None) -> None:
         self.take(self.session.answer(decode, hypothesis or heard(decode.samples)))
@@ -80,9 +91,13 @@ class Run:
     def fail(self, decode: Decode) -> None:
         self.take(self.session.answer(decode, None))
 
-    def finish(self, block: int = FRAME) -> "Run":
+    def hear(self, block: int = FRAME) -> "Run":
         while self.position < self.audio.size:
             self.feed(block)
+        return self
+
+    def finish(self, block: int = FRAME) -> "Run":
+        self.hear(block)
         self.take(self.session.flush())
         return self
 
@@ -142,7 +157,7 @@ def test_partials_come_before_their_final_and_grow_by_their_stable_start(parts: 
     for event in speech(*parts).finish().told:
         if isinstance(event, Final):
             stable = ""
-        else:
+        elif isinstance(event, Partial):
             assert event.text.startswith(stable)
             assert event.text
             stable = event.text[: event.n_stable]
@@ -335,3 +350,179 @@ def test_a_session_holds_no_more_than_a_window_and_what_is_being_decoded() -> No
         assert len(run.session._planner._audio) <= 27 * SAMPLE_RATE
         assert len(run.session._parts) <= 2
         assert len(run.session._segments) <= 10
+
+
+TURNS = replace(RULE, turns=True)
+MANUAL = replace(TURNS, endpoint=False)
+
+
+def started(at_frame: float, padding_s: float = 0.2) -> SpeechStarted:
+    return SpeechStarted(seconds(int(at_frame * FRAME)) - padding_s)
+
+
+class TestTurns:
+    @given(stretches, st.integers(1, 50_000))
+    def test_each_start_has_an_end_and_a_final_and_no_partial(
+        self, parts: tuple[tuple[float, int], ...], block: int
+    ) -> None:
+        rule = replace(TURNS, max_utterance_s=20.0)
+        run = speech(*parts, rule=rule)
+        run.hear(block)
+        if run.session.is_open:
+            run.take(run.session.commit())
+        turns = [type(event) for event in run.told if isinstance(event, SpeechStarted | SpeechStopped)]
+        assert turns == [SpeechStarted, SpeechStopped] * len(run.finals)
+        assert run.partials == []
+        stops = [event for event in run.told if isinstance(event, SpeechStopped)]
+        assert [stop.reason for stop in stops] == [final.reason for final in run.finals]
+        for stop, following in pairwise(stops):
+            assert stop.start_s < stop.end_s <= following.start_s
+
+    def test_their_finals_are_those_of_any_session(self) -> None:
+        parts = [(0.9, SECOND), (0.0, SECOND), (0.9, 12 * SECOND), (0.0, SECOND)]
+        usual, turns = speech(*parts).finish(), speech(*parts, rule=TURNS).finish()
+        assert described(turns.finals) == described(usual.finals)
+
+    def test_a_start_has_its_padding_and_an_end_its_silence(self) -> None:
+        rule = replace(TURNS, padding_s=0.3)
+        run = speech((0.0, 2 * SECOND), (0.9, SECOND), (0.0, 2 * SECOND), rule=rule)
+        run.feed(run.audio.size)
+        start, stop, _ = run.told
+        assert start == started(2 * SECOND, 0.3)
+        assert isinstance(stop, SpeechStopped)
+        assert stop.start_s == start.start_s
+        assert stop.end_s == seconds((3 * SECOND + rule.min_silence) * FRAME)
+
+    def test_padding_does_not_reach_into_the_utterance_before(self) -> None:
+        run = speech((0.9, SECOND), (0.0, 16), (0.9, SECOND), rule=replace(TURNS, padding_s=2.0)).hear()
+        first, stop, _, second = run.told
+        assert isinstance(stop, SpeechStopped)
+        assert (first, second) == (SpeechStarted(0.0), SpeechStarted(stop.end_s))
+
+    def test_the_start_is_told_at_once(self) -> None:
+        run = speech((0.0, 10), (0.9, 1), rule=TURNS)
+        run.feed(run.audio.size)
+        assert run.told == [started(10)]
+
+    def test_noise_has_an_empty_final(self) -> None:
+        run = speech((0.9, SECOND), (0.0, SECOND), rule=TURNS)
+        run.answering = False
+        run.feed(run.audio.size)
+        for decode in run.asked:
+            run.answer(decode, Hypothesis("", (), (), "ru"))
+        assert described(run.finals) == [("", "vad", ())]
+
+    def test_only_the_pause_is_decoded_ahead(self) -> None:
+        run = speech((0.9, 4 * SECOND), (0.0, SECOND), rule=TURNS).hear()
+        assert [decode.is_final for decode in run.asked] == [False]
+        assert run.finals[0].text
+
+    def test_a_higher_onset_hears_less(self) -> None:
+        loud = speech((0.4, 2 * SECOND), rule=replace(TURNS, onset=0.5, release=0.35))
+        loud.feed(loud.audio.size)
+        assert loud.told == []
+
+    def test_a_very_long_utterance_is_several(self) -> None:
+        run = speech((0.9, 60 * SECOND), (0.0, 2 * SECOND), rule=replace(TURNS, max_utterance_s=20.0))
+        run.hear()
+        stops = [event for event in run.told if isinstance(event, SpeechStopped)]
+        starts = [event for event in run.told if isinstance(event, SpeechStarted)]
+        assert {stop.reason for stop in stops[:-1]} == {None}
+        assert stops[-1].reason == "vad"
+        assert len(stops) == len(run.finals) > 2
+        assert [start.start_s for start in starts[1:]] == [stop.end_s for stop in stops[:-1]]
+
+    def test_a_final_tells_that_the_engine_failed(self) -> None:
+        run = speech((0.9, 2 * SECOND), rule=TURNS)
+        run.answering = False
+        run.feed(run.audio.size)
+        run.take(run.session.commit())
+        run.fail(run.asked[-1])
+        assert [(final.text, final.failed) for final in run.finals] == [("", True)]
+
+
+class TestCommit:
+    def test_it_ends_the_utterance_now(self) -> None:
+        run = speech((0.9, 2 * SECOND), (0.9, 2 * SECOND), (0.0, SECOND), rule=TURNS)
+        run.feed(2 * SECOND * FRAME)
+        run.take(run.session.commit())
+        assert [type(event) for event in run.told] == [SpeechStarted, SpeechStopped, Final]
+        assert (run.finals[0].reason, run.finals[0].text) == ("commit", "w0 w1 w2")
+        assert not run.session.is_open
+
+    def test_what_comes_next_begins_anew_in_the_time_of_the_stream(self) -> None:
+        run = speech((0.9, 200), rule=MANUAL)
+        run.feed(100 * FRAME + 100)
+        run.take(run.session.commit())
+        run.session._vad._state = ScriptedVad([]).initial()  # scripted from its start again
+        run.feed(100 * FRAME - 100)
+        run.take(run.session.commit())
+        stops = [event for event in run.told if isinstance(event, SpeechStopped)]
+        middle = seconds(100 * FRAME + 100)
+        assert [(stop.start_s, stop.end_s) for stop in stops] == [(0.0, middle), (middle, seconds(200 * FRAME))]
+        for final, stop in zip(run.finals, stops, strict=True):
+            assert final.words
+            for word in final.words:
+                assert word.start == int(word.text[1:]) * 0.5
+                assert stop.start_s <= word.start <= word.end <= stop.end_s
+
+    @pytest.mark.parametrize("probability", [0.0, 0.9])
+    def test_without_endpoints_any_audio_is_an_utterance(self, probability: float) -> None:
+        run = speech((probability, 2), rule=MANUAL)
+        states = [run.session.is_open]
+        run.feed(1)
+        states.append(run.session.is_open)
+        run.take(run.session.commit())
+        assert described(run.finals) == [("", "commit", ())]
+        assert [*states, run.session.is_open] == [False, True, False]
+
+    def test_with_endpoints_silence_is_none(self) -> None:
+        run = speech((0.0, 100), rule=TURNS)
+        run.feed(run.audio.size)
+        assert not run.session.is_open
+
+    def test_what_waits_for_its_hypothesis_stays_in_order(self) -> None:
+        run = speech((0.9, 200), rule=MANUAL)
+        run.answering = False
+        for _ in range(2):
+            run.feed(50 * FRAME)
+            run.take(run.session.commit())
+        first, second = run.asked
+        run.answer(second)
+        assert run.finals == []
+        run.answer(first)
+        assert [final.words[0].start for final in run.finals] == [0.0, 2.0]
+
+
+class TestClear:
+    @given(stretches, stretches)
+    def test_nothing_of_it_is_told_later(
+        self, before: tuple[tuple[float, int], ...], after: tuple[tuple[float, int], ...]
+    ) -> None:
+        run = speech(*before, *after, rule=MANUAL)
+        length = sum(frames for _, frames in before) * FRAME
+        run.feed(length)
+        run.session.clear()
+        assert not run.session.is_open
+        run.feed(run.audio.size - length)
+        run.take(run.session.commit())
+        assert all(word.start >= seconds(length) for final in run.finals for word in final.words)
+
+    def test_utterances_that_have_ended_stay(self) -> None:
+        run = speech((0.9, 2 * SECOND), (0.0, SECOND), (0.9, 8 * SECOND), rule=TURNS)
+        run.answering = False
+        run.feed(run.audio.size)
+        run.session.clear()
+        for decode in run.asked:
+            run.answer(decode)
+        assert [final.text for final in run.finals] == ["w0 w1 w2 w3"]
+        assert run.session.done
+
+    def test_an_answer_for_what_is_cleared_is_ignored(self) -> None:
+        run = speech((0.9, 8 * SECOND), rule=MANUAL)
+        run.answering = False
+        run.feed(run.audio.size)
+        assert run.asked
+        run.session.clear()
+        run.answer(run.asked[0])
+        assert run.told == []

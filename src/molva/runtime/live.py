@@ -18,10 +18,10 @@ from molva.errors import InferencePanic, InferenceTimeout, MolvaError, ShuttingD
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Lane
 from molva.samples import SAMPLE_RATE, seconds
-from molva.speech.live import Action, Decode, Final, LiveRule, LiveSession, Partial
+from molva.speech.live import Action, Decode, Final, LiveRule, LiveSession, Partial, SpeechStarted, SpeechStopped
 from molva.speech.vad import FRAME, VadModel
 
-Event: TypeAlias = Partial | Final | MolvaError
+Event: TypeAlias = Partial | Final | SpeechStarted | SpeechStopped | MolvaError
 
 MAX_WAITING = 2
 """Windows of finals in flight before no more audio is taken."""
@@ -54,6 +54,8 @@ class LiveStream:
         emit: Callable[[Event], None],
     ) -> None:
         """`rate` in Hz; `timeout_s`: longest wait for a hypothesis. InferenceTimeout is emitted then and ends it."""
+        self.options = Options()
+        """Of the windows from now on."""
         self._lane = lane
         self._vad = vad
         self._timeout_s = timeout_s
@@ -70,13 +72,8 @@ class LiveStream:
 
     def configure(self, rule: LiveRule, rate: int) -> None:
         """Choose again; before the first audio only."""
-        self._rule = rule = replace(rule, max_window_s=self._lane.info.max_window_s)
-        self._rate = rate
-        self._pcm = PcmStream(rate)
-        self._collected = bytearray()
-        """What is too short for a step, or came while one could not be made."""
-        self._step_bytes = 2 * FRAME * rate // SAMPLE_RATE
-        self._session = LiveSession(self._vad, rule)
+        self._hear(rule, rate)
+        self._session = LiveSession(self._vad, self._rule)
 
     async def feed(self, data: bytes) -> None:
         """Take PCM16 bytes. Returns when more may come, which is later where decoding lags behind.
@@ -92,6 +89,33 @@ class LiveStream:
         in_thread = len(self._collected) > 2 * INLINE_S * self._rate
         await self._do(self._feed_collected, in_thread=in_thread)
 
+    async def commit(self) -> bool:
+        """End the utterance that goes on, and begin anew. False where there is nothing, and nothing happens then.
+
+        Its Final follows, also an empty one. Half a sample at its end is dropped.
+        """
+        await self._do(self._feed_collected, in_thread=False)
+        if self._rule.endpoint and not self._session.is_open:
+            return False
+        await self._do(lambda: self._session.feed(self._pcm.flush()), in_thread=False)
+        self._hear(self._rule, self._rate)
+        if not self._session.is_open:
+            return False
+        await self._do(self._session.commit, in_thread=False)
+        return True
+
+    async def clear(self) -> None:
+        """Forget the audio that is in no utterance that has ended."""
+        await self._until(lambda: True)
+        self._hear(self._rule, self._rate)
+        self._session.clear()
+
+    async def change(self, rule: LiveRule, rate: int) -> None:
+        """Choose again, whenever. An utterance that goes on is ended as by `commit`."""
+        await self.commit()
+        self._hear(rule, rate)
+        self._session.configure(self._rule)
+
     async def settle(self) -> None:
         """Wait until everything that was asked of the engine is answered and told."""
         await self._until(lambda: not self._running)
@@ -106,6 +130,15 @@ class LiveStream:
             await self._until(lambda: self._session.done)
             if session is self._session:  # a panic puts a fresh one in its place, which has no final yet
                 return
+
+    def _hear(self, rule: LiveRule, rate: int) -> None:
+        """Take what comes next as the start of a signal."""
+        self._rule = replace(rule, max_window_s=self._lane.info.max_window_s)
+        self._rate = rate
+        self._pcm = PcmStream(rate)
+        self._collected = bytearray()
+        """What is too short for a step, or came while one could not be made."""
+        self._step_bytes = 2 * FRAME * rate // SAMPLE_RATE
 
     def _feed_collected(self) -> list[Action]:
         taken, self._collected = bytes(self._collected), bytearray()
@@ -176,7 +209,7 @@ class LiveStream:
             self._last_partial = None
             return
         replacing = None if decode.is_final else self._last_partial
-        future = self._lane.submit(decode.samples, Options(), priority, replacing=replacing)
+        future = self._lane.submit(decode.samples, self.options, priority, replacing=replacing)
         timer = None
         if self._timeout_s is not None:
             timer = self._loop.call_later(self._timeout_s, self._timed_out, decode)

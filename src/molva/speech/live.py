@@ -24,7 +24,7 @@ from molva.speech.stitch import Stitcher
 from molva.speech.vad import FRAME, FRAMES_PER_SECOND, VadModel, VadStream
 from molva.transcript import UNDETERMINED, Hypothesis, Segment, Word, word_separator
 
-EndpointReason = Literal["vad", "stop"]
+EndpointReason = Literal["vad", "stop", "commit"]
 
 
 VAD_LAG = 1
@@ -49,6 +49,13 @@ class LiveRule:
     """Longer utterances are told in several finals, which bounds messages and memory."""
     max_window_s: float = 25.0
     """Longest window of the engine."""
+    onset: float = SpeechRule.onset
+    release: float = SpeechRule.release
+    """As in SpeechRule."""
+    padding_s: float = WindowRule.padding_s
+    """Audio before speech that belongs to it."""
+    turns: bool = False
+    """Tell the start and the end of each utterance, and its final also where it is empty, instead of partials."""
 
     @property
     def min_silence(self) -> int:
@@ -61,7 +68,11 @@ class LiveRule:
         usual = SpeechRule()
         min_silence = min(self.min_silence, usual.min_silence) if self.endpoint else usual.min_silence
         return WindowRule(
-            max_s=self.max_window_s, pause_share=1.0, keep_short=False, speech=SpeechRule(min_silence=min_silence)
+            max_s=self.max_window_s,
+            padding_s=self.padding_s,
+            pause_share=1.0,
+            keep_short=False,
+            speech=SpeechRule(onset=self.onset, release=self.release, min_silence=min_silence),
         )
 
 
@@ -92,9 +103,31 @@ class Final:
     text: str
     reason: EndpointReason | None
     """What ended the utterance; None where it goes on in the next final."""
+    failed: bool = False
+    """Whether the engine failed on some of it: words may be missing."""
 
 
-Action: TypeAlias = Decode | Partial | Final
+@dataclass(frozen=True)
+class SpeechStarted:
+    """An utterance begins; its SpeechStopped follows, unless it is cleared. Not told where only commits end them."""
+
+    start_s: float
+    """Seconds of the stream, padding included."""
+
+
+@dataclass(frozen=True)
+class SpeechStopped:
+    """An utterance is over; its Final follows."""
+
+    start_s: float
+    """Seconds of the stream. Where only commits end utterances, the end of the one before."""
+    end_s: float
+    """The silence that ended it included."""
+    reason: EndpointReason | None
+    """As in its Final."""
+
+
+Action: TypeAlias = Decode | Partial | Final | SpeechStarted | SpeechStopped
 
 
 @dataclass
@@ -108,6 +141,7 @@ class _Part:
     """Of a shorter window with the same start: what is shown until the hypothesis is there."""
     ends: bool = False
     reason: EndpointReason | None = None
+    failed: bool = False
 
 
 @dataclass
@@ -138,31 +172,38 @@ class LiveSession:
 
     def __init__(self, vad: VadModel, rule: LiveRule, *, start: int = 0) -> None:
         """`start`: samples of the stream before the first one fed here; times count from the stream's start."""
-        self._rule = rule
-        self._start = start
-        self._vad = VadStream(vad)
-        self._planner = WindowPlanner(rule.windows)
-        self._pause = rule.windows.speech.min_silence
-        """Frames of silence after which the utterance may be over."""
+        self._model = vad
         self._stitcher = Stitcher()
         self._ids = itertools.count()
         self._parts: deque[_Part] = deque()
         self._segments: list[Segment] = []
         """Of the utterance at the head of the parts."""
         self._separator = " "
+        self._failed = False
+        """Whether a window of that utterance has."""
         self._shown = _Shown()
-        self._in_utterance = False
         self._utterance_s = 0.0
         """Audio of the utterance that is in parts already."""
         self._drafts: deque[_Draft] = deque(maxlen=MAX_DRAFTS)
         """Of the window that is open, the newest last."""
-        self._scored = 0
-        """Samples since this session's start that have been looked at."""
         self._next_partial = 0
         self._lag = 0
         """Samples that came in while the last partial was decoded."""
         self.received = start
         """Samples of the stream so far."""
+        self.configure(rule)
+
+    def configure(self, rule: LiveRule) -> None:
+        """The rule for what comes next. An utterance that goes on is forgotten."""
+        self._rule = rule
+        self._pause = rule.windows.speech.min_silence
+        """Frames of silence after which the utterance may be over."""
+        self._begin_anew()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an utterance goes on. Where only commits end utterances, any audio makes one."""
+        return self._in_utterance if self._rule.endpoint else self.received > self._turn
 
     @property
     def waiting(self) -> int:
@@ -190,6 +231,22 @@ class LiveSession:
         actions = self._queue(self._planner.flush(self._vad.flush()))
         return actions + self._end("stop")
 
+    def commit(self) -> list[Action]:
+        """End the utterance that goes on; its Final follows, also an empty one. What comes next begins anew."""
+        actions = self._queue(self._planner.flush(self._vad.flush())) + self._end("commit")
+        self._begin_anew()
+        return actions
+
+    def clear(self) -> None:
+        """Forget the utterance that goes on and whatever else has been heard since the last one."""
+        while self._parts and not self._parts[-1].ends:
+            self._parts.pop()
+        if self._parts:
+            self._parts[-1].reason = self._parts[-1].reason or "commit"  # it does not go on
+        else:
+            self._stitcher, self._segments, self._shown, self._failed = Stitcher(), [], _Shown(), False
+        self._begin_anew()
+
     def answer(self, decode: Decode, hypothesis: Hypothesis | None) -> list[Action]:
         """The hypothesis for a request; None where the engine failed, which costs no more than that window."""
         draft = next((draft for draft in self._drafts if draft.decode_id == decode.id), None)
@@ -197,29 +254,47 @@ class LiveSession:
             draft.hypothesis = hypothesis
         for part in self._parts:
             if part.decode_id == decode.id:
-                part.hypothesis = hypothesis or part.draft or _nothing()
+                part.hypothesis, part.failed = hypothesis or part.draft or _nothing(), hypothesis is None
                 return self._tell()
         if draft is None or hypothesis is None:
             return []
         while self._drafts[0] is not draft:
             self._drafts.popleft()
-        self._lag = self.received - self._start - draft.window.end
-        return self._partial(draft.window, hypothesis)
+        self._lag = self.received - draft.window.end
+        return [] if self._rule.turns else self._partial(draft.window, hypothesis)
+
+    def _begin_anew(self) -> None:
+        """What comes next has nothing to do with what came before."""
+        self._vad = VadStream(self._model)
+        self._planner = WindowPlanner(self._rule.windows)
+        self._start = self.received
+        """Samples of the stream before those that the planner knows."""
+        self._scored = 0
+        """Samples since then that have been looked at."""
+        self._turn = self.received
+        """Where the utterance that goes on has begun, or the last one has ended."""
+        self._in_utterance = False
+        self._drafts.clear()
 
     def _step(self) -> list[Action]:
         """What the newest frame brings."""
         silence = self._planner.silence
         if silence == 0:
+            started: list[Action] = []
             if not self._in_utterance:
                 self._in_utterance = True
                 self._utterance_s = 0.0
                 self._next_partial = self._scored + int(self._rule.first_s * SAMPLE_RATE)
+                started = self._started(self._start + self._scored - FRAME - self._rule.windows.padding)
+            if self._rule.turns:
+                return started
             return self._request_partial() if self._scored >= self._next_partial else []
         if not self._in_utterance:
             return []
         if self._rule.endpoint and silence >= self._rule.min_silence:
             return self._queue(self._planner.close()) + self._end("vad")
-        return self._request_partial() if silence == self._pause else []
+        pause = silence == self._pause and (self._rule.endpoint or not self._rule.turns)
+        return self._request_partial() if pause else []
 
     @property
     def _stride(self) -> int:
@@ -230,13 +305,13 @@ class LiveSession:
         if window is None:
             return []
         self._next_partial = self._scored + self._stride
-        self._drafts.append(_Draft(window, next(self._ids)))
+        self._drafts.append(_Draft(self._placed(window), next(self._ids)))
         return [Decode(self._drafts[-1].decode_id, window.samples, is_final=False)]
 
     def _queue(self, windows: Sequence[Window]) -> list[Action]:
         """Ask for the hypotheses of windows that are final."""
         actions: list[Action] = []
-        for window in windows:
+        for window in map(self._placed, windows):
             part = _Part(window)
             self._parts.append(part)
             self._utterance_s += seconds(window.samples.size)
@@ -253,6 +328,8 @@ class LiveSession:
             if self._utterance_s > self._rule.max_utterance_s:
                 self._parts.append(_Part(None, ends=True))
                 self._utterance_s = 0.0
+                cut = window.end - window.overlap
+                actions += self._stopped(cut, None) + self._started(cut)
         return actions + self._tell()
 
     def _end(self, reason: EndpointReason) -> list[Action]:
@@ -260,7 +337,19 @@ class LiveSession:
         self._in_utterance = False
         self._drafts.clear()
         self._parts.append(_Part(None, ends=True, reason=reason))
-        return self._tell()
+        return self._stopped(self.received if reason == "commit" else self._start + self._scored, reason) + self._tell()
+
+    def _started(self, position: int) -> list[Action]:
+        """What is told of an utterance that begins at this sample of the stream."""
+        if not (self._rule.turns and self._rule.endpoint):
+            return []
+        self._turn = max(position, self._turn)
+        return [SpeechStarted(seconds(self._turn))]
+
+    def _stopped(self, position: int, reason: EndpointReason | None) -> list[Action]:
+        """What is told of an utterance that ends before this sample of the stream."""
+        start, self._turn = self._turn, position
+        return [SpeechStopped(seconds(start), seconds(position), reason)] if self._rule.turns else []
 
     def _tell(self) -> list[Action]:
         """Finals of the utterances whose windows all have hypotheses, in order."""
@@ -271,7 +360,8 @@ class LiveSession:
                 if part.hypothesis is None:
                     break
                 self._separator = word_separator(part.hypothesis.language)
-                self._segments += self._stitcher.feed(self._placed(part.window), part.hypothesis)
+                self._segments += self._stitcher.feed(part.window, part.hypothesis)
+                self._failed = self._failed or part.failed
             if part.ends:
                 actions += self._finish(part.reason)
             self._parts.popleft()
@@ -283,9 +373,10 @@ class LiveSession:
         words = tuple(word for segment in self._segments for word in segment.words)
         text = self._separator.join(segment.text for segment in self._segments if segment.text)
         shown, self._shown, self._segments = self._shown, _Shown(), []
-        if not text and not shown.anything and reason != "stop":
+        failed, self._failed = self._failed, False
+        if not text and not shown.anything and reason != "stop" and not self._rule.turns:
             return []  # noise
-        return [Final(words, text, reason)]
+        return [Final(words, text, reason, failed)]
 
     def _partial(self, window: Window, hypothesis: Hypothesis) -> list[Action]:
         if any(part.ends for part in self._parts):
@@ -295,8 +386,8 @@ class LiveSession:
             heard = part.hypothesis or part.draft
             if part.window is None or heard is None:
                 return []
-            segments += stitcher.feed(self._placed(part.window), heard)
-        segments += stitcher.feed(self._placed(window), hypothesis) + stitcher.flush()
+            segments += stitcher.feed(part.window, heard)
+        segments += stitcher.feed(window, hypothesis) + stitcher.flush()
         words, n_stable = self._shown.prefix.read([word for segment in segments for word in segment.words])
         if not words:
             return []
