@@ -58,7 +58,7 @@ def probabilities(base_url: str, api_key: str) -> list[Any]:
 def realtime(base_url: str, api_key: str) -> list[Any]:
     """A session; the pipeline hears where an utterance ends."""
     stt = OpenAIRealtimeSTTService(
-        base_url=base_url.replace("http", "ws", 1) + "/realtime",
+        base_url=base_url,
         api_key=api_key,
         settings=OpenAIRealtimeSTTService.Settings(language=Language.RU),
     )
@@ -68,7 +68,7 @@ def realtime(base_url: str, api_key: str) -> list[Any]:
 def realtime_server_vad(base_url: str, api_key: str) -> list[Any]:
     """A session; the server hears where an utterance ends."""
     stt = OpenAIRealtimeSTTService(
-        base_url=base_url.replace("http", "ws", 1) + "/realtime",
+        base_url=base_url,
         api_key=api_key,
         turn_detection={"type": "server_vad"},
         settings=OpenAIRealtimeSTTService.Settings(model="gpt-transcribe", language=Language.RU),
@@ -135,8 +135,10 @@ async def converse(processors: list[Any], recording: str, *, words: int, pause_s
 
 
 async def main(variant: str, base_url: str, api_key: str, recording: str, words: str) -> None:
-    processors = VARIANTS[variant](base_url, api_key)
-    pause_s = FRAME_S if VARIANTS[variant] in SESSIONS else 0.0
+    session = VARIANTS[variant] in SESSIONS
+    if session:
+        base_url = base_url.replace("http", "ws", 1) + "/realtime"
+    processors, pause_s = VARIANTS[variant](base_url, api_key), FRAME_S if session else 0.0
     json.dump(await converse(processors, recording, words=int(words), pause_s=pause_s), sys.stdout)
 
 

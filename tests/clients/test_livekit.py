@@ -4,7 +4,7 @@ import pytest
 
 from tests.clients.conftest import CLIP, Run
 
-pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.clients, pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("variant", ["recognize", "recognize-whisper", "recognize-languages"])

@@ -4,7 +4,7 @@ import pytest
 
 from tests.clients.conftest import CLIP, Run
 
-pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.clients, pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_the_utterances_of_a_pipeline_are_transcribed(run: Run) -> None:
