@@ -1,0 +1,71 @@
+"""The server keeps to its own OpenAPI document, whatever is sent: schemathesis makes up the requests."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import APIOperation, Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from molva.runtime.loading import sample_speech
+from tests.http.conftest import Running, wav
+from tests.http.openai.conftest import Speaker, serving_openai
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+FILES = st.sampled_from([wav(sample_speech()), wav(sample_speech()[:8000])]) | st.binary(max_size=2000)
+schemathesis.openapi.format("binary", FILES)
+schemathesis.openapi.media_type("application/octet-stream", FILES)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with serving_openai(Speaker("whisper-base", "ru")) as running:
+        yield running
+
+
+def answers(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode) -> Counter[int]:
+    """How often each status came of requests that are as the document wants them, or are not; each is checked."""
+    statuses = Counter[int]()
+
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
+    @given(operation.as_strategy(generation_mode=mode))
+    def check(case: Case) -> None:
+        response = case.call(timeout=30)
+        statuses[response.status_code] += 1
+        case.validate_response(response, checks=CHECKS)
+
+    check()
+    return statuses
+
+
+@pytest.mark.slow
+def test_every_answer_is_documented(server: Running) -> None:
+    document = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    operations = [found.ok() for found in document.get_all_operations()]
+    assert len(operations) >= 8
+    for operation in operations:
+        right = answers(operation, GenerationMode.POSITIVE)
+        if operation.path_parameters:
+            assert right[404], operation.label
+            operation.Case(path_parameters={"model": "whisper-1"}).call_and_validate(checks=CHECKS)
+        else:
+            assert right[200], operation.label
+        if operation.query or "audio" in operation.path:  # elsewhere nothing can be wrong but the bytes of a file
+            assert answers(operation, GenerationMode.NEGATIVE)[400], operation.label
