@@ -11,7 +11,7 @@ from typer.main import get_command
 from molva import errors
 from molva.cli import app
 from molva.errors import MolvaError
-from molva.http import websocket
+from molva.http import live_socket, websocket
 from molva.http.app import create_app
 from molva.http.origin import OriginPolicy
 from molva.http.problems import STATUS, status_of
@@ -77,8 +77,8 @@ def test_every_route_has_a_page(tmp_path: Path) -> None:
 
 
 def test_every_code_and_close_reason_of_the_live_door_is_in_its_page() -> None:
-    source = inspect.getsource(websocket)
-    codes = set(re.findall(r'(?:tell_error|error=)\(\s*"(\w+)"', source))
+    source = inspect.getsource(websocket) + inspect.getsource(live_socket)
+    codes = set(re.findall(r'(?:tell_error|Trouble)\(\s*"(\w+)"', source))
     reasons = set(re.findall(r'close=\(\d+, "([^"]+)"', source))
     assert len(codes) >= 10
     assert len(reasons) >= 5

@@ -1,23 +1,20 @@
 """The native door for live speech, `/v1/ws`: protocol "1.0", wire-compatible with gigastt."""
 
-import asyncio
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message
-from starlette.websockets import WebSocketDisconnect
 
-from molva.errors import Busy, InferencePanic, InferenceTimeout, ShuttingDown
+from molva.errors import InferencePanic, InferenceTimeout
 from molva.formats.json import word_object
 from molva.http.clock import unix_time
-from molva.http.outbox import Outbox
+from molva.http.live_socket import Conversation, Ending, Line, Trouble, serve_line
 from molva.http.problems import problem
 from molva.http.state import ServerState
-from molva.http.transport import LINGER_S, Peer, peer
 from molva.runtime.live import Event
 from molva.runtime.recognizer import LivePlace
 from molva.speech.live import Final, Partial
@@ -29,38 +26,14 @@ PROTOCOL_VERSION = "1.0"
 DEFAULT_RATE = 48_000
 SUPPORTED_RATES = [8000, 16000, 24000, 44100, 48000]
 MAX_EMPTY_FRAMES = 1000
-MAX_UNANSWERED_PINGS = 2
 ENDPOINT_MODES = {"auto": True, "assistant": True, "manual": False}
 """Whether silence ends an utterance; in `manual` mode only `stop` does."""
 MIN_SILENCE_MS = (100, 10_000)
 """What `min_silence_ms` is held to."""
 
 
-@dataclass(frozen=True)
-class Ending:
-    """How a session ends."""
-
-    error: tuple[str, str] | None = None
-    """Code and message of an `error` before everything else."""
-    final: bool = False
-    """Whether what is buffered is decoded and told."""
-    close: tuple[int, str] | None = None
-    """Code and reason of the Close frame; without one the connection just ends."""
-
-
 STOPPED = Ending(final=True, close=(1000, ""))
-GONE = Ending()
-DEAD = Ending(close=(1001, "ping timeout"))
-SHUTDOWN = Ending(final=True, close=(1001, "server shutdown"))
-SHUTDOWN_UNHEARD = Ending(close=SHUTDOWN.close)
-IDLE = Ending(error=("idle_timeout", "Idle timeout"), close=(1001, "idle timeout"))
-FLOOD = Ending(error=("policy_violation", "Empty frame limit exceeded"), close=(1008, "policy violation"))
-TOO_LONG = Ending(
-    error=("max_session_duration_exceeded", "Maximum session duration exceeded"),
-    final=True,
-    close=(1008, "max session duration"),
-)
-HANGING = Ending(error=("inference_timeout", "Inference timed out."))
+FLOOD = Ending(error=Trouble("policy_violation", "Empty frame limit exceeded"), close=(1008, "policy violation"))
 
 
 class Configure(BaseModel):
@@ -100,193 +73,48 @@ async def serve(websocket: WebSocket) -> None:
         await websocket.send_denial_response(problem(503, "shutting_down", "Server shutting down"))
         return
     await websocket.accept()
-    line = _Line(websocket)
-    sending = asyncio.ensure_future(line.outbox.run())
-    try:
-        await line.leave(await _admit_and_converse(line, state))
-    finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)  # a client that has gone cannot be told anything
+    line = Line(websocket, error_message)
+    await serve_line(line, state, lambda place: _Session(line, state, place), _served_model)
 
 
-async def _admit_and_converse(line: "_Line", state: ServerState) -> Ending:
-    admission = _Admission(line, state)
-    ending = await first_of(shutdown(state, SHUTDOWN_UNHEARD), admission.wait(), line.departure(keep_first=True))
-    if admission.place is None:
-        assert ending is not None  # noqa: S101 - whatever else came first has one
-        return ending
-    session = _Session(line, state, admission.place)
-    try:
-        return ending or await session.converse()
-    finally:
-        session.close()
+async def _served_model() -> None:
+    """Clients of this door cannot choose one."""
 
 
-async def first_of(*waits: Coroutine[Any, Any, Ending | None]) -> Ending | None:
-    """What the first of several waits tells; ties go by their order. The others are cancelled."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return next(task for task in tasks if task.done()).result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def error_message(trouble: Trouble) -> dict[str, Any]:
+    """An `error`."""
+    message: dict[str, Any] = {"type": "error", "message": trouble.message, "code": trouble.code}
+    if trouble.retry_after_ms is not None:
+        message["retry_after_ms"] = trouble.retry_after_ms
+    return message
 
 
-async def shutdown(state: ServerState, ending: Ending) -> Ending:
-    """When the server drains."""
-    await state.drained.wait()
-    return ending
-
-
-class _Line:
-    """The connection: what goes out, and how it comes to its end."""
-
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
-        self.peer: Peer = peer(websocket)
-        self.outbox = Outbox(websocket.send_text, self.peer.abort)
-        self._early: Message | None = None
-
-    async def receive(self) -> Message:
-        """The client's next message, or its end, which may be asked for again."""
-        message, self._early = self._early, None
-        message = message or await self._websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            self._early = message
-        return message
-
-    async def departure(self, *, keep_first: bool = False) -> Ending:
-        """Wait for the client's end. Messages are dropped, or the first is kept and the rest left in the socket."""
-        while (message := await self.receive())["type"] != "websocket.disconnect":
-            if keep_first:
-                self._early = message
-                await asyncio.get_running_loop().create_future()
-        return GONE
-
-    def tell_error(self, code: str, message: str, **more: int) -> None:
-        """Send an `error`."""
-        self.outbox.put({"type": "error", "message": message, "code": code, **more})
-
-    async def leave(self, ending: Ending) -> None:
-        """Send what waits and the Close frame. Without one, give the client time: an abrupt end can overtake text."""
-        if ending is GONE:
-            return
-        try:
-            async with asyncio.timeout(LINGER_S):
-                await self.outbox.flushed()
-                if ending.close is not None:
-                    await self._websocket.close(*ending.close)
-                else:
-                    self.peer.end()
-                    await self.departure()
-        except TimeoutError:
-            self.peer.abort()
-        except WebSocketDisconnect:
-            return  # it was quicker
-
-
-class _Admission:
-    """The wait for a place."""
-
-    def __init__(self, line: _Line, state: ServerState) -> None:
-        self._line = line
-        self._state = state
-        self.place: LivePlace | None = None
-
-    async def wait(self) -> Ending | None:
-        """A place, once the model is loaded and one is free; None then."""
-        timeout_s = self._state.sessions.checkout_timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._state.loaded.wait()
-            recognizer = self._state.recognizer
-            assert recognizer is not None  # noqa: S101 - it is loaded
-            self.place = await recognizer.admit_session()
-        except (TimeoutError, Busy):
-            self._line.tell_error("timeout", "Server busy, try again later", retry_after_ms=round(timeout_s * 1000))
-            return Ending()
-        except ShuttingDown:
-            return SHUTDOWN_UNHEARD
-        return None
-
-
-class _Session:
+class _Session(Conversation):
     """The conversation, from `ready` to the last final."""
 
-    def __init__(self, line: _Line, state: ServerState, place: LivePlace) -> None:
-        self._line = line
-        self._state = state
-        self._limits = state.sessions
-        self._place = place
+    def __init__(self, line: Line, state: ServerState, place: LivePlace) -> None:
+        super().__init__(line, state, place)
         self._rule = self._limits.rule
         self._rate = DEFAULT_RATE
         self._heard_audio = False
         self._empty_frames = 0
-        self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        """Set where the session ends from within."""
         self._stream = place.open(
             rule=self._rule, rate=self._rate, timeout_s=self._limits.inference_timeout_s, emit=self._tell
         )
 
-    async def converse(self) -> Ending:
-        """Serve the client until something ends it."""
+    def greet(self) -> None:
+        """`ready`."""
         self._line.outbox.put(self._ready())
-        ending = await first_of(
-            shutdown(self._state, SHUTDOWN), self._cap(), self._keepalive(), self._end_from_within(), self._listen()
-        )
-        assert ending is not None  # noqa: S101 - each of these has one
-        if ending.error is not None:
-            self._line.tell_error(*ending.error)
-        if ending.final:
-            cut_short = await first_of(self._finish(), self._end_from_within(), self._line.departure())
-            if cut_short is not None:
-                if cut_short.error is not None:
-                    self._line.tell_error(*cut_short.error)
-                return cut_short
-        return ending
 
-    def close(self) -> None:
-        """Take back what waits; the place is free when nothing of this session runs."""
-        self._place.close()
+    async def take(self, message: Message) -> Ending | None:
+        """Audio, or a message of the protocol."""
+        if (data := message.get("bytes")) is not None:
+            return await self._on_audio(data)
+        return await self._on_text(message["text"])
 
-    # What a session waits for. Each tells how the session ends.
-
-    async def _finish(self) -> None:
+    async def finish(self) -> None:
+        """The last final."""
         await self._stream.finish()
-
-    async def _cap(self) -> Ending:
-        await asyncio.sleep(self._limits.max_session_s or float("inf"))
-        return TOO_LONG
-
-    async def _keepalive(self) -> Ending:
-        while True:
-            await asyncio.sleep(self._limits.ping_interval_s)
-            if self._line.peer.unanswered_pings >= MAX_UNANSWERED_PINGS:
-                return DEAD
-            self._line.peer.ping()
-
-    async def _end_from_within(self) -> Ending:
-        return await asyncio.shield(self._ended)
-
-    async def _listen(self) -> Ending:
-        """Handle messages in order until one ends the session."""
-        while True:
-            try:
-                async with asyncio.timeout(self._limits.idle_timeout_s):
-                    message = await self._line.receive()
-            except TimeoutError:
-                return IDLE
-            if message["type"] == "websocket.disconnect":
-                return GONE
-            if (data := message.get("bytes")) is not None:
-                ending = await self._on_audio(data)
-            else:
-                ending = await self._on_text(message["text"])
-            if ending is not None:
-                return ending
-            await asyncio.sleep(0)  # a client that floods has its turn like all others
 
     async def _on_audio(self, data: bytes) -> Ending | None:
         if data:
@@ -312,7 +140,7 @@ class _Session:
         if wishes.protocol_version is not None and wishes.protocol_version != PROTOCOL_VERSION:
             given = wishes.protocol_version[:40]
             return Ending(
-                error=(
+                error=Trouble(
                     "unsupported_protocol_version",
                     f"Unsupported protocol version: {given}. Supported: {PROTOCOL_VERSION}",
                 )
@@ -348,8 +176,7 @@ class _Session:
         if isinstance(event, Partial | Final):
             self._line.outbox.put(segment_message(event))
         elif isinstance(event, InferenceTimeout):
-            if not self._ended.done():
-                self._ended.set_result(HANGING)
+            self._hangs()
         elif isinstance(event, InferencePanic):
             self._line.tell_error("inference_panic", "Inference failed unexpectedly. Session reset.")
         else:
