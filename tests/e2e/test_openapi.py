@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -46,7 +47,7 @@ def answers(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode) -
 
     @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     @given(operation.as_strategy(generation_mode=mode))
-    def check(case: Case) -> None:
+    def check(case: Case[Any]) -> None:
         response = case.call(timeout=30)
         statuses[response.status_code] += 1
         case.validate_response(response, checks=CHECKS)
@@ -58,7 +59,7 @@ def answers(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode) -
 @pytest.mark.slow
 def test_every_answer_is_documented(server: Running) -> None:
     document = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
-    operations = [found.ok() for found in document.get_all_operations()]
+    operations = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
     assert len(operations) >= 8
     for operation in operations:
         right = answers(operation, GenerationMode.POSITIVE)
