@@ -147,6 +147,11 @@ class KeyRing:
                 found = name
         return found
 
+    def knows(self, name: str) -> bool:
+        """Whether there is a key of this name."""
+        self._refresh()
+        return any(known == name for known, _ in [*self._extra, *self._filed])
+
     def _refresh(self) -> None:
         """Read the file if it is another one now. One system call where it is not."""
         try:

@@ -15,7 +15,7 @@ from molva.http import docs, native, websocket
 from molva.http.auth import Auth, declare_keys
 from molva.http.dialects import respond
 from molva.http.middleware import BodyLimit, DoubledPrefix, Head, Origin, RequestId
-from molva.http.openai import models, transcriptions
+from molva.http.openai import client_secrets, models, realtime, transcriptions
 from molva.http.origin import OriginPolicy
 from molva.http.state import ServerState
 from molva.keys import KeyRing
@@ -48,6 +48,8 @@ def create_app(state: ServerState, origins: OriginPolicy, keys: KeyRing | None =
     app.include_router(websocket.router)
     app.include_router(transcriptions.router)
     app.include_router(models.router)
+    app.include_router(realtime.router)
+    app.include_router(client_secrets.router)
     app.include_router(docs.router)
     app.mount(docs.ASSETS, docs.assets)
     for kind in (MolvaError, RequestValidationError, HTTPException, Exception):
@@ -55,7 +57,7 @@ def create_app(state: ServerState, origins: OriginPolicy, keys: KeyRing | None =
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     inner: ASGIApp = Head(BodyLimit(app, state.limits.body_bytes))
     if keys is not None:
-        inner = Auth(inner, keys)
+        inner = Auth(inner, keys, state.ephemeral)
     return DoubledPrefix(RequestId(Origin(inner, origins, keys)))
 
 

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from molva.errors import InvalidKey
 from molva.http.dialects import respond
 from molva.http.middleware import HTTP_AND_WEBSOCKET, KEY_NAME, PROBES
+from molva.http.openai.ephemeral import EphemeralTokens
 from molva.keys import KeyRing
 
 BEARER = "Bearer "
@@ -19,15 +20,16 @@ SUBPROTOCOL = "openai-insecure-api-key."
 class Auth:
     """Asks for a key wherever there is one to ask for, but for what monitors and preflights ask."""
 
-    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyRing, ephemeral: EphemeralTokens) -> None:
         self._app = app
         self._keys = keys
+        self._ephemeral = ephemeral
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not _is_guarded(scope) or not self._keys.asks:
             await self._app(scope, receive, send)
             return
-        name = self._keys.check(_presented(scope))
+        name = self._keys.check(presented_key(scope)) or self._key_behind_token(scope)
         if name is None:
             refusal = respond(scope["path"], InvalidKey())
             refusal.headers["www-authenticate"] = BEARER.strip()
@@ -35,6 +37,14 @@ class Auth:
             return
         scope.setdefault("state", {})[KEY_NAME] = name
         await self._app(scope, receive, send)
+
+    def _key_behind_token(self, scope: Scope) -> str | None:
+        """The key that an ephemeral token was asked for with. Without that key it opens nothing either."""
+        if scope["type"] != "websocket" or scope["path"] != REALTIME:
+            return None
+        token = self._ephemeral.find(presented_key(scope))
+        known = token is not None and token.key_name is not None and self._keys.knows(token.key_name)
+        return token.key_name if token is not None and known else None
 
 
 def declare_keys(document: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +61,7 @@ def _is_guarded(scope: Scope) -> bool:
     return scope["type"] in HTTP_AND_WEBSOCKET and scope["path"] not in PROBES and scope.get("method") != "OPTIONS"
 
 
-def _presented(scope: Scope) -> str:
+def presented_key(scope: Scope) -> str:
     """What the client says its key is; empty where it says nothing."""
     header = Headers(scope=scope).get("authorization", "")
     if header.startswith(BEARER):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from molva.http.openai.ephemeral import EphemeralTokens
 from molva.models.choice import ALIASES
 from molva.models.store import ModelStore
 from molva.runtime.recognizer import Recognizer
@@ -54,6 +55,7 @@ class ServerState:
     aliases: Mapping[str, str] = field(default_factory=lambda: ALIASES)
     """Names of models that clients may send, beside those of the catalog."""
     sessions: SessionLimits = field(default_factory=SessionLimits)
+    ephemeral: EphemeralTokens = field(default_factory=EphemeralTokens)
     recognizer: Recognizer | None = None
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
     drained: asyncio.Event = field(default_factory=asyncio.Event)

@@ -22,6 +22,10 @@ READ_BYTES = 4096
 would take many megabytes, and all other clients would wait until they are read."""
 
 
+LARGE_MESSAGES = {"/v1/realtime": 21 * 2**20}
+"""Bytes of the largest message by path, where that is not the usual one: 15 MiB of audio as base64, and its frame."""
+
+
 class Peer(Protocol):
     """The other side of a WebSocket."""
 
@@ -79,6 +83,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol, BufferedProtocol):
 
     def handle_connect(self, event: Request) -> None:
         """Offer the connection to the application."""
+        path = event.path.partition("?")[0]
+        for known, max_bytes in LARGE_MESSAGES.items():
+            if path.endswith(known):  # clients may double the prefix
+                self.conn.max_message_size = max(max_bytes, self.config.ws_max_size)
         super().handle_connect(event)
         if not self.handshake_complete:
             extensions = cast(dict[str, object], self.scope["extensions"])

@@ -7,13 +7,14 @@ really ended.
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 from molva.audio.array import AnySource, open_audio
 from molva.engines.base import EngineInfo, Options
+from molva.errors import MolvaError
 from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet, Lease
 from molva.runtime.live import Event, LiveStream
@@ -99,18 +100,38 @@ class Recognition:
 class LivePlace:
     """The place of a live session, and the model it will use."""
 
-    def __init__(self, lease: Lease, vad: VadModel, free: Callable[[], None]) -> None:
-        self._lease = lease
+    def __init__(
+        self, lend: Callable[[str], Awaitable[Lease]], lease: Lease, vad: VadModel, free: Callable[[], None]
+    ) -> None:
+        self._lend = lend
+        self._lease: Lease | None = lease
+        self._info = lease.lane.info
         self._vad = vad
         self._free = free
         self._stream: LiveStream | None = None
 
     @property
     def info(self) -> EngineInfo:
-        return self._lease.lane.info
+        return self._info
+
+    async def change_model(self, model: str) -> None:
+        """Use another one. The session has to be opened again; nothing may have been fed to it.
+
+        Raises Busy, ModelError; the place has the model it had then.
+        """
+        assert self._lease is not None  # noqa: S101 - it is None only while this waits
+        before, self._lease = self._lease, None
+        before.release()  # the only room for the new one may be where the old one is
+        try:
+            self._lease = await self._lend(model)
+        except MolvaError:
+            self._lease = await self._lend(self._info.model)
+            raise
+        self._info = self._lease.lane.info
 
     def open(self, *, rule: LiveRule, rate: int, timeout_s: float | None, emit: Callable[[Event], None]) -> LiveStream:
         """The session itself; see `LiveStream`."""
+        assert self._lease is not None  # noqa: S101 - see above
         self._stream = LiveStream(self._lease.lane, self._vad, rule=rule, rate=rate, timeout_s=timeout_s, emit=emit)
         return self._stream
 
@@ -122,7 +143,8 @@ class LivePlace:
             self._stream.close(self._leave)
 
     def _leave(self) -> None:
-        self._lease.release()
+        if self._lease is not None:
+            self._lease.release()
         self._free()
 
 
@@ -149,7 +171,7 @@ class Recognizer:
         except BaseException:
             lease.release()
             raise
-        return LivePlace(lease, self._vad, self.admission.sessions.release)
+        return LivePlace(self._fleet.lease, lease, self._vad, self.admission.sessions.release)
 
     async def open(
         self,

@@ -90,7 +90,7 @@ async def _serve(request: Request, task: Task) -> Response:
         audio = await work.enter_async_context(spooled(state.spool))
         form = await read_form(request, audio, max_file_bytes=state.limits.upload_bytes)
         formats = FORMATS if task == "transcribe" else TRANSLATION_FORMATS
-        wishes = parse_fields(form.fields, await _chooser(state, task), formats=formats)
+        wishes = parse_fields(form.fields, await chooser(state, task), formats=formats)
         asked = _Request(wishes, _options(wishes, task), state, audio)
         if not (wishes.stream and wishes.response_format in STREAMED):
             return await unless_disconnected(request, _whole(asked, task))
@@ -107,7 +107,7 @@ def recognizer_of(state: ServerState) -> Recognizer:
     return state.recognizer
 
 
-async def _chooser(state: ServerState, task: Task) -> Callable[[str | None, str | None], str]:
+async def chooser(state: ServerState, task: Task) -> Callable[[str | None, str | None], str]:
     """Chooses by name and language among the models that are here now."""
     info = recognizer_of(state).info
     served = Candidate(info.model, info.family, info.languages, "translate" in info.tasks)
