@@ -21,6 +21,8 @@ from tests.conftest import DATA, SEEN, TINY, read_flac
 from tests.e2e.conftest import molva_serve
 from tests.http.conftest import Gate, serving, wav
 
+pytestmark = pytest.mark.slow
+
 CLIP = SEEN[0]
 LONG = TINY / "unseen" / "long.flac"
 """Fourteen utterances, 147 s."""
@@ -156,7 +158,6 @@ class TestStream:
         assert asyncio.run(self._read(url)) == CLIP.rnnt
 
 
-@pytest.mark.slow
 class TestWhisper:
     TWO_WINDOWS = wav(read_flac(DATA / "festvox" / "minute.flac")[: 27 * 16_000])
 

@@ -77,6 +77,13 @@ def counting(stop_at: int) -> Callable[[Samples, Options], str]:
     return script
 
 
+class Broken(FakeEngine):
+    """Answers with what no engine may answer with: a bug elsewhere than in its own code."""
+
+    def transcribe(self, batch: Any, options: Options) -> Any:
+        return [replace(heard, words=None) for heard in super().transcribe(batch, options)]  # type: ignore[arg-type]
+
+
 class TestFormats:
     @pytest.mark.parametrize(
         ("name", "media_type"),
@@ -223,10 +230,6 @@ class TestStream:
             assert "[DONE]" not in answer.text
 
     def test_a_bug_after_the_first_byte_is_one_too(self, caplog: pytest.LogCaptureFixture) -> None:
-        class Broken(FakeEngine):
-            def transcribe(self, batch: Any, options: Options) -> Any:
-                return [replace(heard, words=None) for heard in super().transcribe(batch, options)]  # type: ignore[arg-type]
-
         with serving_openai(Broken()) as server, caplog.at_level(logging.ERROR):
             [error] = events(post(server, LONG_SPEECH, stream="true"))
             assert error["error"]["message"] == "internal server error"
@@ -474,6 +477,11 @@ class TestFailure:
                 error = told(answer) if stream == "false" else events(answer)[-1]["error"]
                 assert error == {"message": "internal server error", "type": "api_error", "param": None, "code": None}
                 assert answer.status_code == (500 if stream == "false" else 200)
+
+    def test_any_other_bug_too(self) -> None:
+        with serving_openai(Broken()) as server:
+            answer = post(server)
+            assert (answer.status_code, told(answer)["message"]) == (500, "internal server error")
 
     def test_a_full_disk_is_507(self, server: Running, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(**_: object) -> None:
