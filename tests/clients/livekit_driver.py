@@ -52,12 +52,24 @@ def realtime(base_url: str, api_key: str) -> Any:
 
 def realtime_local_vad(base_url: str, api_key: str) -> Any:
     """A session; LiveKit hears where an utterance ends."""
-    return openai.STT(base_url=base_url, api_key=api_key, model="gpt-realtime-whisper", language="ru")
+    return openai.STT(
+        base_url=base_url,
+        api_key=api_key,
+        model="gpt-realtime-whisper",
+        language="ru",
+        vad=inference.VAD(model="silero", min_silence_duration=0.8),
+    )
 
 
 def realtime_languages(base_url: str, api_key: str) -> Any:
     """The same by a model to which LiveKit sends a list of languages and one of keywords."""
-    return openai.STT(base_url=base_url, api_key=api_key, model="gpt-live-transcribe", language="ru")
+    return openai.STT(
+        base_url=base_url,
+        api_key=api_key,
+        model="gpt-live-transcribe",
+        language="ru",
+        vad=inference.VAD(model="silero", min_silence_duration=0.8),
+    )
 
 
 UPLOADS = (recognize, recognize_whisper, recognize_languages)

@@ -12,6 +12,7 @@ import wave
 from typing import Any
 
 from pipecat.audio.vad.silero import SileroVADAnalyzer
+from pipecat.audio.vad.vad_analyzer import VADParams
 from pipecat.frames.frames import (
     EndFrame,
     InputAudioRawFrame,
@@ -62,7 +63,7 @@ def realtime(base_url: str, api_key: str) -> list[Any]:
         api_key=api_key,
         settings=OpenAIRealtimeSTTService.Settings(language=Language.RU),
     )
-    return [VADProcessor(vad_analyzer=SileroVADAnalyzer()), stt]
+    return [VADProcessor(vad_analyzer=SileroVADAnalyzer(params=VADParams(stop_secs=0.8))), stt]
 
 
 def realtime_server_vad(base_url: str, api_key: str) -> list[Any]:

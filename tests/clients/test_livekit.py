@@ -17,3 +17,13 @@ def test_the_utterances_of_a_stream_are_transcribed(run: Run) -> None:
     assert heard["errors"] == []
     assert heard["events"] == ["start_of_speech", "end_of_speech", "final_transcript"]
     assert heard["finals"] == [CLIP.rnnt]
+
+
+@pytest.mark.parametrize("variant", ["realtime"])
+def test_a_session_is_transcribed(run: Run, variant: str) -> None:
+    heard = run("livekit_driver", variant)
+    assert heard["errors"] == []
+    assert " ".join(heard["finals"]) == CLIP.rnnt
+    assert set(heard["languages"]) == {"ru"}
+    assert heard["events"][:2] == ["start_of_speech", "end_of_speech"]
+    assert all(any(final.startswith(partial) for final in heard["finals"]) for partial in heard["partials"])

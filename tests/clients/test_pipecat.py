@@ -20,3 +20,12 @@ def test_probabilities_come_for_every_word(run: Run) -> None:
     assert " ".join(heard["finals"]) == CLIP.rnnt
     assert len(heard["logprobs"]) == len(CLIP.rnnt.split())
     assert all(logprob <= 0 for logprob in heard["logprobs"])
+
+
+@pytest.mark.parametrize("variant", ["realtime", "realtime-server-vad"])
+def test_a_session_is_transcribed_whoever_hears_where_utterances_end(run: Run, variant: str) -> None:
+    heard = run("pipecat_driver", variant)
+    assert heard["errors"] == []
+    assert len(heard["finals"]) == len(heard["ends"])
+    assert " ".join(heard["finals"]) == CLIP.rnnt
+    assert "".join(heard["partials"]) == "".join(heard["finals"])
