@@ -9,7 +9,7 @@ from starlette.responses import Response
 from molva.http.middleware import KEY_NAME
 from molva.http.openai.realtime_events import new_id
 from molva.http.openai.realtime_settings import DEFAULT, BetaSession, GaSession, Settings, Shape, patched
-from molva.http.openai.schemas import ERRORS
+from molva.http.openai.schemas import ERRORS, OpenAiProblem
 from molva.http.openai.transcriptions import chooser
 from molva.http.state import ServerState
 
@@ -17,7 +17,9 @@ router = APIRouter(tags=["openai"])
 
 DEFAULT_SECONDS = 60
 
-CODES: tuple[int | str, ...] = (400, 401, 403, 500, 503)
+RESPONSES = {code: ERRORS[code] for code in (400, 401, 403, 500, 503)} | {
+    "default": {"model": OpenAiProblem, "description": "Any other error"}
+}
 
 
 class ExpiresAfter(Shape):
@@ -74,7 +76,7 @@ class TranscriptionSessionAnswer(Shape):
     include: list[str] | None
 
 
-@router.post("/v1/realtime/client_secrets", responses={code: ERRORS[code] for code in CODES})
+@router.post("/v1/realtime/client_secrets", responses=RESPONSES)
 async def client_secrets(request: Request, wishes: ClientSecretRequest | None = None) -> ClientSecretAnswer:
     """A token `ek_…` for WebSockets to /v1/realtime: safe to hand to a page."""
     wishes = wishes or ClientSecretRequest()
@@ -89,7 +91,7 @@ async def client_secrets(request: Request, wishes: ClientSecretRequest | None = 
     return ClientSecretAnswer(value=secret.value, expires_at=secret.expires_at, session=session)
 
 
-@router.post("/v1/realtime/transcription_sessions", responses={code: ERRORS[code] for code in CODES})
+@router.post("/v1/realtime/transcription_sessions", responses=RESPONSES)
 async def transcription_sessions(
     request: Request, wishes: TranscriptionSessionRequest | None = None
 ) -> TranscriptionSessionAnswer:

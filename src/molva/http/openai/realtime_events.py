@@ -1,6 +1,6 @@
 """Events of a realtime session: what clients may say, and what they are told."""
 
-import base64
+import binascii
 import secrets
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -30,7 +30,7 @@ class Append(Shape):
     def decode(self) -> bytes:
         """The bytes. Raises EventError."""
         try:
-            data = base64.b64decode(self.audio, validate=True)
+            data = binascii.a2b_base64(self.audio, strict_mode=True)
         except ValueError:
             raise EventError("Invalid 'audio': it is not base64.", "audio", event_id=self.event_id) from None
         if len(data) > MAX_AUDIO_BYTES:
