@@ -73,7 +73,7 @@ def test_every_route_has_a_page(tmp_path: Path) -> None:
     paths = asgi.openapi()["paths"]
     assert len(paths) >= 5
     for path in [*paths, "/docs", "/openapi.json"]:
-        assert any(f"`{path}`" in page for page in (PAGES["native.md"], PAGES["openai.md"])), path
+        assert any(f"`{path}`" in page for page in (PAGES["native.md"], PAGES["openai.md"], PAGES["realtime.md"])), path
 
 
 def test_every_code_and_close_reason_of_the_live_door_is_in_its_page() -> None:
