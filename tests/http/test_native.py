@@ -458,13 +458,17 @@ class TestDocuments:
     def test_the_document_names_every_route_and_its_errors(self, fake_server: Running) -> None:
         document = fake_server.client.get("/openapi.json").json()
         own = {"/health", "/ready", "/v1/models", *FILE_ROUTES}
-        openais = {"/v1/models/{model}", "/v1/audio/transcriptions", "/v1/audio/translations"}
-        assert set(document["paths"]) == own | openais
+        uploads = {"/v1/audio/transcriptions", "/v1/audio/translations"}
+        tokens = {"/v1/realtime/client_secrets", "/v1/realtime/transcription_sessions"}
+        assert set(document["paths"]) == own | uploads | tokens | {"/v1/models/{model}"}
+
+        def documented(path: str, method: str = "post") -> set[str]:
+            return set(document["paths"][path][method]["responses"])
+
         for path in FILE_ROUTES:
-            assert {"200", "400", "403", "413", "422", "500", "503", "504"} <= set(
-                document["paths"][path]["post"]["responses"]
-            )
-        for path in openais - {"/v1/models/{model}"}:
-            documented = set(document["paths"][path]["post"]["responses"])
-            assert {"200", "400", "401", "403", "413", "500", "503", "507"} == documented
-        assert {"200", "401", "403", "404", "500"} == set(document["paths"]["/v1/models/{model}"]["get"]["responses"])
+            assert {"200", "400", "403", "413", "422", "500", "503", "504"} <= documented(path)
+        for path in uploads:
+            assert {"200", "400", "401", "403", "413", "500", "503", "507"} == documented(path)
+        for path in tokens:
+            assert {"200", "400", "401", "403", "500", "503"} <= documented(path)
+        assert {"200", "401", "403", "404", "500"} == documented("/v1/models/{model}", "get")
