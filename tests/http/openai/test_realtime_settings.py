@@ -47,6 +47,12 @@ class TestPatch:
         assert (second.turn_detection, second.noise_reduction) == (None, None)
         assert updated(first, transcription=None).options == Options()
 
+    def test_names_without_turn_detection_turn_it_off_unless_it_is_asked_for(self) -> None:
+        for name in ("gpt-realtime-whisper", "gpt-live-transcribe"):
+            assert updated(DEFAULT, transcription={"model": name}).turn_detection is None
+            asked = updated(DEFAULT, transcription={"model": name}, turn_detection={"type": "semantic_vad"})
+            assert asked.turn_detection == TurnDetection(type="semantic_vad")
+
     def test_another_type_begins_with_its_defaults(self) -> None:
         loud = updated(DEFAULT, turn_detection={"type": "server_vad", "threshold": 0.9})
         back = updated(updated(loud, turn_detection={"type": "semantic_vad"}), turn_detection={"type": "server_vad"})

@@ -15,6 +15,9 @@ SILENCE_MS = {"low": 1000, "medium": 600, "auto": 600, "high": 300}
 """What `semantic_vad` means here: no model judges whether a sentence is over, silence does."""
 MIN_RELEASE = 0.01
 
+WITHOUT_VAD = frozenset({"gpt-realtime-whisper", "gpt-live-transcribe"})
+"""Names under which OpenAI has no turn detection: their clients hear where utterances end by themselves."""
+
 AudioType = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
 RATES: dict[AudioType, int] = {"audio/pcm": 24_000, "audio/pcmu": 8_000, "audio/pcma": 8_000}
 """Hz."""
@@ -254,7 +257,9 @@ def field_name(name: str, *, beta: bool) -> str:
 
 
 def patched(settings: Settings, patch: dict[str, Any]) -> Settings:
-    """Only fields that are in the patch change; null clears."""
+    """Only fields that are in the patch change; null clears. A name of WITHOUT_VAD turns detection off."""
+    if (patch.get("transcription") or {}).get("model") in WITHOUT_VAD:
+        patch = {"turn_detection": None, **patch}
     return Settings.model_validate(_merge(settings.model_dump(exclude_unset=True), patch))
 
 
