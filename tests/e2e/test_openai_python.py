@@ -194,7 +194,7 @@ class TestWhisper:
 
     def test_a_language_that_the_served_model_does_not_know_goes_to_one_that_does(self, client: OpenAI) -> None:
         answer = client.audio.transcriptions.create(
-            model="whisper-1", file=CLIP.path, language="de", response_format="verbose_json"
+            model="whisper-1", file=wav(CLIP.samples[:24_000]), language="de", response_format="verbose_json"
         )
         assert answer.language == "german"
 
