@@ -205,10 +205,3 @@ def test_a_folder_that_cannot_be_had_is_a_wrong_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="--data-dir"):
         Spool(tmp_path / "file" / "spool")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission_is_a_wrong_setting(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(SettingsError, match="Permission denied"):
-        Spool(tmp_path / "spool")

@@ -21,9 +21,6 @@ KEY = "sk-asked-for-by-the-server"
 # Silero finds the pause in it where both frameworks cut it, and the model knows both halves.
 CLIP = next(clip for clip in SEEN if clip.path.stem == "ru_0537")
 
-# Models that the classes name where their users name none.
-ALIASES = [f"--alias={name}=auto" for name in ("gpt-transcribe", "gpt-realtime-whisper", "gpt-live-transcribe")]
-
 Run = Callable[[str, str], dict[str, Any]]
 
 
@@ -46,7 +43,7 @@ def clients_python() -> Path:
 @pytest.fixture(scope="module")
 def base_url(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     flags = ("--port", "0", "--model", "gigaam-v3-rnnt", "--model-dir", tiny_dir, "--precision", "fp32")
-    with molva_serve(*flags, *ALIASES, home=tmp_path_factory.mktemp("server"), MOLVA_API_KEY=KEY) as process:
+    with molva_serve(*flags, home=tmp_path_factory.mktemp("server"), MOLVA_API_KEY=KEY) as process:
         yield f"{process.url()}/v1"
         process.stop()
 

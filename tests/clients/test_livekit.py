@@ -19,8 +19,8 @@ def test_the_utterances_of_a_stream_are_transcribed(run: Run) -> None:
     assert heard["finals"] == [CLIP.rnnt]
 
 
-@pytest.mark.parametrize("variant", ["realtime"])
-def test_a_session_is_transcribed(run: Run, variant: str) -> None:
+@pytest.mark.parametrize("variant", ["realtime", "realtime-local-vad", "realtime-languages"])
+def test_a_session_is_transcribed_whoever_hears_where_utterances_end(run: Run, variant: str) -> None:
     heard = run("livekit_driver", variant)
     assert heard["errors"] == []
     assert " ".join(heard["finals"]) == CLIP.rnnt

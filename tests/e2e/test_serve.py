@@ -74,7 +74,7 @@ def test_health_answers_while_a_hub_keeps_us_waiting_and_a_signal_ends_it(tmp_pa
 def test_a_signal_lets_running_requests_finish(tmp_path: Path, tiny_dir: Path, number: int) -> None:
     pause = np.zeros(4 * 16_000, np.float32)
     body = wav(np.tile(np.concatenate([sample_speech(), pause]), 30))
-    with molva_serve("--port", "0", "--model-dir", tiny_dir, home=tmp_path) as process:
+    with molva_serve("--port", "0", "--model-dir", tiny_dir, "--pool-size", "2", home=tmp_path) as process:
         url, outcome = process.url(), list[httpx2.Response]()
         request = threading.Thread(
             target=lambda: outcome.append(httpx2.post(f"{url}/v1/transcribe", content=body, timeout=60))

@@ -105,27 +105,36 @@ def serving(
     """Serve `engine`, or a server that is still loading where there is none."""
     limits = limits or Limits(body_bytes=5_000_000, max_audio_s=7200, inference_timeout_s=60)
     sessions = sessions or SessionLimits(checkout_timeout_s=checkout_timeout_s, inference_timeout_s=60)
-    folder = tempfile.TemporaryDirectory()
-    state = ServerState(
-        model="gigaam-v3-e2e-rnnt",
-        device="cpu",
-        limits=limits,
-        spool=Spool(Path(folder.name) / "spool"),
-        store=store or ModelStore(Path(folder.name) / "models"),
-        sessions=sessions,
-    )
-    if engine is not None:
-        admission = Admission(pool_size, max_waiting=max_waiting, timeout_s=checkout_timeout_s)
-        scheduler = Scheduler(workers)
-        state.serve_with(recognizer_over(engine, scheduler, admission, load))
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Spool(Path(folder) / "spool")
+        state = ServerState(
+            model="gigaam-v3-e2e-rnnt",
+            device="cpu",
+            limits=limits,
+            spool=spool,
+            store=store or ModelStore(Path(folder) / "models"),
+            sessions=sessions,
+        )
+        if engine is not None:
+            admission = Admission(pool_size, max_waiting=max_waiting, timeout_s=checkout_timeout_s)
+            state.serve_with(recognizer_over(engine, Scheduler(workers), admission, load))
+        app = create_app(state, origins or OriginPolicy(), keys)
+        try:
+            with running(state, Uvicorn(app, ws_frame_max_bytes=ws_frame_max_bytes, drain_s=5)) as server:
+                yield server
+        finally:
+            spool.close()
+
+
+@contextmanager
+def running(state: ServerState, server: Uvicorn) -> Iterator[Running]:
+    """The server in a thread, on a port of its own; everything is closed on every way out."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    app = create_app(state, origins or OriginPolicy(), keys)
-    server = Uvicorn(app, ws_frame_max_bytes=ws_frame_max_bytes, drain_s=5)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(sockets=[listener]),))
     thread.start()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         with httpx2.Client(base_url=url, timeout=30) as client:
             yield Running(url, state, client, loop)
@@ -134,10 +143,8 @@ def serving(
         thread.join(15)
         if state.recognizer is not None:
             state.recognizer.close()
-    assert not thread.is_alive()
-    loop.close()
-    state.spool.close()
-    folder.cleanup()
+        assert not thread.is_alive()
+        loop.close()
 
 
 @dataclass

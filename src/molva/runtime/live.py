@@ -15,6 +15,7 @@ from typing import TypeAlias
 from molva.audio.pcm import PcmStream
 from molva.engines.base import Hypothesis, Options
 from molva.errors import InferencePanic, InferenceTimeout, MolvaError, ShuttingDown
+from molva.runtime.futures import when_done
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Lane
 from molva.samples import SAMPLE_RATE, seconds
@@ -147,22 +148,9 @@ class LiveStream:
     def close(self, then: Callable[[], None]) -> None:
         """Take waiting windows back; `then` is called once no run of this session is left in the engine."""
         self._closed = True
-        left = [running.future for running in self._running.values()]
+        futures = [running.future for running in self._running.values()]
         self._drop_all()
-        left = [future for future in left if not future.done()]
-        if not left:
-            then()
-            return
-        count = len(left)
-
-        def one_ended() -> None:
-            nonlocal count
-            count -= 1
-            if count == 0:
-                then()
-
-        for future in left:
-            future.add_done_callback(lambda _: self._loop.call_soon_threadsafe(one_ended))
+        when_done([future for future in futures if not future.done()], then)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not self._closed and (self._step is not None or not condition()):

@@ -17,6 +17,7 @@ from molva.engines.base import EngineInfo, Options
 from molva.errors import MolvaError
 from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet, Lease
+from molva.runtime.futures import when_done
 from molva.runtime.live import Event, LiveStream
 from molva.runtime.scheduler import Scheduler
 from molva.runtime.transcription import Transcription
@@ -94,7 +95,7 @@ class Recognition:
         if step is not None and not step.cancelled():
             step.exception()  # nobody waits for it any more
         self._segments.close()
-        self._leave()
+        when_done(self._transcription.running, self._leave)
 
 
 class LivePlace:

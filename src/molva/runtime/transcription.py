@@ -88,6 +88,11 @@ class Transcription:
             for _, future in self._in_flight:
                 future.cancel()
 
+    @property
+    def running(self) -> list[Future[Hypothesis]]:
+        """Windows that are still decoded although the iteration has ended: nothing in hand is interrupted."""
+        return [future for _, future in self._in_flight if not future.done()]
+
     def give_up(self) -> None:
         """Wait for no window any more, also where the engine hangs. May be called from another thread."""
         for _, future in list(self._in_flight):

@@ -1,0 +1,23 @@
+"""Waiting for runs in the engine from the event loop."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+
+def when_done(futures: Sequence[Future[Any]], then: Callable[[], None]) -> None:
+    """Call `then` on the running event loop once no future is left to wait for; at once where none is."""
+    loop = asyncio.get_running_loop()
+    left = len(futures)
+
+    def one_ended() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            then()
+
+    if not left:
+        then()
+    for future in futures:
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(one_ended))
