@@ -1,6 +1,7 @@
 """OpenAI's own client for Node, unmodified, against a real server with real speech. npm fetches it first."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import webvtt
 from tests.conftest import SEEN, TINY
 from tests.e2e.conftest import molva_serve
 from tests.examples.test_examples import node
+from tests.http.openai.realtime import pcm24
+from tests.http.wsclient import silence
 
 __all__ = ["node"]
 
@@ -21,6 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.network]
 
 PACKAGE = Path(__file__).parent / "node"
 CLIP = SEEN[0]
+SPOKEN = next(clip for clip in SEEN if clip.path.stem == "ru_0537")
 LONG = TINY / "unseen" / "long.flac"
 KEY = "sesame"
 
@@ -46,6 +50,25 @@ def url(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     with molva_serve(*flags, home=tmp_path_factory.mktemp("home"), MOLVA_API_KEY=KEY) as process:
         yield f"{process.url()}/v1"
         assert process.stop() == 0
+
+
+@pytest.mark.parametrize("transport", ["ws", "websocket"])
+def test_live_speech_is_transcribed_over_both_of_its_transports(
+    node: str, program: Path, url: str, tmp_path: Path, transport: str
+) -> None:
+    """The key comes as a header, and as a subprotocol."""
+    audio = tmp_path / "speech.pcm"
+    audio.write_bytes(pcm24(SPOKEN.samples, silence(1)))
+    result = subprocess.run(
+        [node, program.with_name("hear.mjs"), url, KEY, audio, transport],
+        env={**os.environ, "NODE_EXTRA_CA_CERTS": str(PACKAGE / "localhost.pem")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout) == {"transcript": SPOKEN.rnnt, "deltas": SPOKEN.rnnt}
 
 
 @pytest.fixture(scope="module")
