@@ -205,11 +205,11 @@ class _Server:
             return
         host, port = self._listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        info = recognizer.info
+        info, places = recognizer.info, self._state.pool_size
         self._announce(
             f"molva {__version__} is ready at {address}\n"
             f"model: {info.model} ({info.title}, {info.precision} on {info.device}): {reason}\n"
-            f"live:  {self._state.pool_size} sessions at once, ws{address[4:]}/v1/ws\n"
+            f"live:  {places} {'session' if places == 1 else 'sessions'} at once, ws{address[4:]}/v1/ws\n"
             f"try:   curl --data-binary @{_clip()} {address}/v1/transcribe"
         )
 
