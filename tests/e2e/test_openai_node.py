@@ -35,7 +35,8 @@ def program(node: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("node")
     shutil.copytree(PACKAGE, folder, dirs_exist_ok=True)
     npm = Path(node).parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    command = [node, str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    # Registries behind a company's proxy are signed by a certificate that the system knows, and Node does not.
+    command = [node, "--use-system-ca", str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180, check=False)
     assert result.returncode == 0, (
         "npm could not fetch the openai package. This test needs npm's registry or a mirror of it (npm config set "
