@@ -55,10 +55,17 @@ def create_app(state: ServerState, origins: OriginPolicy, keys: KeyRing | None =
     for kind in (MolvaError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _on_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    _build_routes(app)
     inner: ASGIApp = Head(BodyLimit(app, state.limits.body_bytes))
     if keys is not None:
         inner = Auth(inner, keys, state.ephemeral)
     return DoubledPrefix(RequestId(Origin(inner, origins, keys)))
+
+
+def _build_routes(app: FastAPI) -> None:
+    """Read the routes' signatures now: FastAPI would at the first request, in whatever thread that comes."""
+    for route in app.routes:
+        route.matches({"type": "http", "method": "GET", "path": "/", "headers": []})
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
