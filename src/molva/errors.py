@@ -26,6 +26,9 @@
     ├── InferenceTimeout           inference_timeout    the run took longer than the operator allows
     ├── Busy                       timeout              no place became free in time; try again later
     ├── SpoolFull                  disk_full            no room on the disk for what is being uploaded
+    ├── StoreError                 store_unavailable    the database of jobs and webhooks cannot be used now
+    │   └── StoreFull              disk_full            no room on the disk for it
+    ├── AddressRefused             address_refused      molva may not connect to where it is told to
     ├── ModelLoading               initializing         the server has started, its model has not
     ├── ShuttingDown               pool_closed          the server is draining
     └── Cancelled                  cancelled            the caller went away
@@ -224,6 +227,24 @@ class SpoolFull(MolvaError):
     """The server's disk has no room for this upload; try again later"""
 
     code = "disk_full"
+
+
+class StoreError(MolvaError):
+    """The job store does not answer; try again later."""
+
+    code = "store_unavailable"
+
+
+class StoreFull(StoreError):
+    """The server's disk has no room for more jobs; try again later."""
+
+    code = "disk_full"
+
+
+class AddressRefused(MolvaError):
+    """The server may not connect to this address."""
+
+    code = "address_refused"
 
 
 class ModelLoading(MolvaError):

@@ -22,6 +22,9 @@ STATUS: dict[type[MolvaError], int] = {
     errors.ShuttingDown: 503,
     errors.ModelError: 503,
     errors.SpoolFull: 507,
+    errors.StoreError: 503,
+    errors.StoreFull: 507,
+    errors.AddressRefused: 400,
 }
 
 

@@ -1,0 +1,1 @@
+"""Requests that molva makes to addresses which clients name: where to, and how much."""
