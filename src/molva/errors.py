@@ -28,6 +28,11 @@
     ├── SpoolFull                  disk_full            no room on the disk for what is being uploaded
     ├── StoreError                 store_unavailable    the database of jobs and webhooks cannot be used now
     │   └── StoreFull              disk_full            no room on the disk for it
+    ├── JobNotFound                job_not_found        there is no such job, or it has been purged
+    ├── JobFinished                job_finished         a job that has ended cannot be cancelled
+    ├── JobNotDone                 job_not_done         the job has no result: not yet, or it never will
+    ├── IdempotencyMismatch        idempotency_mismatch  the same Idempotency-Key came with another submission
+    ├── ClaimLost                  claim_lost           a job in hand was cancelled, or another server has it now
     ├── AddressRefused             address_refused      molva may not connect to where it is told to
     ├── ModelLoading               initializing         the server has started, its model has not
     ├── ShuttingDown               pool_closed          the server is draining
@@ -239,6 +244,45 @@ class StoreFull(StoreError):
     """The server's disk has no room for more jobs; try again later."""
 
     code = "disk_full"
+
+
+class JobNotFound(MolvaError):
+    """There is no such job."""
+
+    code = "job_not_found"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id} not found")
+
+
+class JobFinished(MolvaError):
+    """The job has ended."""
+
+    code = "job_finished"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"job {job_id} is already in terminal state {status}")
+
+
+class JobNotDone(MolvaError):
+    """The job has no result."""
+
+    code = "job_not_done"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"job {job_id} has no result: it is {status}. Only a job that is done has one.")
+
+
+class IdempotencyMismatch(MolvaError):
+    """This Idempotency-Key was used for another submission. Choose a new key for a new submission."""
+
+    code = "idempotency_mismatch"
+
+
+class ClaimLost(MolvaError):
+    """The job was cancelled, or another server has taken it up."""
+
+    code = "claim_lost"
 
 
 class AddressRefused(MolvaError):
