@@ -29,6 +29,7 @@
     ├── StoreError                 store_unavailable    the database of jobs and webhooks cannot be used now
     │   └── StoreFull              disk_full            no room on the disk for it
     ├── AddressRefused             address_refused      molva may not connect to where it is told to
+    ├── FetchFailed                fetch_failed         a recording did not arrive from where it is said to be
     ├── ModelLoading               initializing         the server has started, its model has not
     ├── ShuttingDown               pool_closed          the server is draining
     └── Cancelled                  cancelled            the caller went away
@@ -245,6 +246,12 @@ class AddressRefused(MolvaError):
     """The server may not connect to this address."""
 
     code = "address_refused"
+
+
+class FetchFailed(MolvaError):
+    """The recording could not be fetched from its URL."""
+
+    code = "fetch_failed"
 
 
 class ModelLoading(MolvaError):
