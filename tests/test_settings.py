@@ -9,7 +9,7 @@ from molva.cli.serve import serve
 from molva.errors import SettingsError
 from molva.settings import Settings, is_loopback, read_settings
 
-VARIABLES_ONLY = {"api_key"}
+VARIABLES_ONLY = {"api_key", "webhook_secret"}
 """Secrets: every user of a machine can read the flags of its processes."""
 
 
