@@ -131,8 +131,9 @@ class Settings(BaseSettings):
     @field_validator("webhook_secret")
     @classmethod
     def _refuse_what_cannot_sign(cls, secret: SecretStr | None) -> SecretStr | None:
-        for part in secret.get_secret_value().split() if secret else ():
-            parse_secret(part)
+        if secret is not None:
+            for part in secret.get_secret_value().split() or [""]:  # blanks are no way to sign nothing
+                parse_secret(part)
         return secret
 
     @field_validator("allow_network")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
@@ -19,6 +20,7 @@ from standardwebhooks import Webhook
 from molva.database import Database
 from molva.errors import StoreError, StoreFull
 from molva.outbound.policy import AddressPolicy
+from molva.outbound.post import post
 from molva.webhooks.delivery import Delivery
 from molva.webhooks.schedule import Schedule
 from molva.webhooks.sender import LEASE_MARGIN_S, WebhookSender
@@ -316,6 +318,22 @@ def test_a_store_that_fails_for_a_while_is_asked_again(
         start(over=failing)
         wait_for(store, sent, "delivered")
         assert there.connections == 1
+
+
+def test_a_mistake_of_ours_counts_as_an_attempt_and_stops_nothing(
+    store: SqliteDeliveryStore, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(url: str, *args: Any, **kwargs: Any) -> Any:
+        if "mistake" in url:
+            raise RuntimeError("on purpose")
+        return post(url, *args, **kwargs)
+
+    monkeypatch.setattr("molva.webhooks.sender.post", mistaken)
+    with receiver(answer()) as there:
+        lost, sent = add(store, "http://127.0.0.1:1/mistake"), add(store, there.url)
+        start()
+        assert wait_for(store, lost, "given_up").problem == "molva failed to send it; its log says more"
+        wait_for(store, sent, "delivered")
 
 
 def test_logs_hold_no_payload_and_no_query(

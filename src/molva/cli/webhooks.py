@@ -65,7 +65,7 @@ def replay(
 
 
 def _replay_given_up(store: "SqliteDeliveryStore") -> int:
-    """How many. Those that a server gives up again meanwhile are newer in no way, and are not met twice."""
+    """How many. Goes down the ids, so that one which a server gives up again meanwhile is not met twice."""
     count, before = 0, None
     while page := store.list(status="given_up", limit=PAGE, before=before):
         for delivery in page:

@@ -38,5 +38,9 @@ def resolve(host: str, port: int, timeout_s: float, getaddrinfo: GetAddrInfo = s
         finally:
             _room.release()
 
-    threading.Thread(target=look_up, name="resolver", daemon=True).start()
+    try:
+        threading.Thread(target=look_up, name="resolver", daemon=True).start()
+    except RuntimeError as error:  # the machine has no more threads
+        _room.release()
+        raise OSError("no thread") from error
     return future.result(max(0.0, deadline - time.monotonic()))

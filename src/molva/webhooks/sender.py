@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -28,6 +29,17 @@ LONGEST_PAUSE_S = 30.0
 """Between attempts to reach a store that does not answer."""
 GONE = 410
 ASKS_FOR_PATIENCE = frozenset({429, 503})
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What came of one."""
+
+    problem: str | None
+    """What went wrong; None for a success."""
+    status: int | None = None
+    asked_s: float | None = None
+    """How long the receiver asks to be left alone."""
 
 
 class WebhookSender:
@@ -115,8 +127,8 @@ class WebhookSender:
             with self._changed:
                 if self._closing:
                     return
+                threading.Thread(target=self._deliver, args=(delivery,), name="webhook", daemon=True).start()
                 self._in_hand += 1
-            threading.Thread(target=self._deliver, args=(delivery,), name="webhook", daemon=True).start()
 
     def _until_due(self) -> float:
         """What is due already waits for its receiver or for a thread: their end wakes us."""
@@ -134,19 +146,19 @@ class WebhookSender:
     def _deliver(self, delivery: Delivery) -> None:
         lease_over = time.monotonic() + self._timeout_s + LEASE_MARGIN_S
         try:
-            outcome = self._conclude(delivery, *self._attempt(delivery), lease_over)
-            with self._changed:
-                self._counts[outcome] += 1
+            attempt = self._attempt(delivery)
+            due_at = self._next(delivery, attempt)
+            self._record(delivery, attempt, due_at, lease_over)
+            self._count(delivery, attempt, due_at)
         except Exception:  # nothing is lost: its lease ends, and it is attempted again
-            log.exception("webhook %s failed in a way that it should not", delivery.id)
+            log.exception("what became of webhook %s is not known", delivery.id)
         finally:
             with self._changed:
                 self._in_hand -= 1
                 self._woken = True
                 self._changed.notify_all()
 
-    def _attempt(self, delivery: Delivery) -> tuple[Told | None, str | None]:
-        """What the receiver said, and what went wrong."""
+    def _attempt(self, delivery: Delivery) -> _Attempt:
         sent = {
             "Content-Type": "application/json",
             "User-Agent": self._agent,
@@ -154,41 +166,52 @@ class WebhookSender:
         }
         try:
             told = post(delivery.url, delivery.payload, sent, self._policy, self._timeout_s, network=self._network)
-        except (AddressRefused, Unanswered) as error:
-            return None, str(error)
-        return told, problem_with(told)
-
-    def _conclude(self, delivery: Delivery, told: Told | None, problem: str | None, lease_over: float) -> str:
-        """Tells the store, as long as the result is ours to tell; the outcome's name."""
-        status = told.status if told else None
-        due_at = None
-        if problem is not None and status != GONE:
             asked_s = None
-            if told and told.status in ASKS_FOR_PATIENCE:
+            if told.status in ASKS_FOR_PATIENCE:
                 asked_s = retry_after_s(told.retry_after, datetime.fromtimestamp(self._clock(), UTC))
-            wait_s = self._schedule.wait_s(delivery.attempts + 1, asked_s)
-            due_at = None if wait_s is None else self._clock() + wait_s
+            return _Attempt(problem_with(told), told.status, asked_s)
+        except (AddressRefused, Unanswered) as error:
+            return _Attempt(str(error))
+        except Exception:  # counts too: otherwise what always fails so would be attempted for ever
+            log.exception("webhook %s failed in a way that it should not", delivery.id)
+            return _Attempt("molva failed to send it; its log says more")
+
+    def _next(self, delivery: Delivery, attempt: _Attempt) -> float | None:
+        """When there is another attempt, if ever."""
+        if attempt.problem is None or attempt.status == GONE:
+            return None
+        wait_s = self._schedule.wait_s(delivery.attempts + 1, attempt.asked_s)
+        return None if wait_s is None else self._clock() + wait_s
+
+    def _record(self, delivery: Delivery, attempt: _Attempt, due_at: float | None, lease_over: float) -> None:
+        """Tells the store, as long as the result is ours to tell. Raises StoreError when it no longer is."""
         while True:
             try:
-                if told is not None and problem is None:
-                    self._store.delivered(delivery, told.status)
-                else:
-                    self._store.failed(delivery, problem or "", status, due_at)
+                if attempt.problem is not None:
+                    self._store.failed(delivery, attempt.problem, attempt.status, due_at)
+                elif attempt.status is not None:
+                    self._store.delivered(delivery, attempt.status)
                 break
             except StoreError as error:
                 if self._closing or time.monotonic() > lease_over:
                     raise
                 log.warning("the result of webhook %s waits for the store: %s", delivery.id, error)
                 self._sleep(POLL_S)
+
+    def _count(self, delivery: Delivery, attempt: _Attempt, due_at: float | None) -> None:
         host = urlsplit(delivery.url).hostname
-        if problem is None:
+        if attempt.problem is None:
+            outcome = "delivered"
             log.info("webhook %s delivered to %s", delivery.id, host)
-            return "delivered"
-        if due_at is None:
-            log.warning("webhook %s to %s given up: %s", delivery.id, host, problem)
-            return "given_up"
-        log.info("webhook %s to %s failed: %s; again in %.0f s", delivery.id, host, problem, due_at - self._clock())
-        return "failed"
+        elif due_at is None:
+            outcome = "given_up"
+            log.warning("webhook %s to %s given up: %s", delivery.id, host, attempt.problem)
+        else:
+            outcome = "failed"
+            again_s = due_at - self._clock()
+            log.info("webhook %s to %s failed: %s; again in %.0f s", delivery.id, host, attempt.problem, again_s)
+        with self._changed:
+            self._counts[outcome] += 1
 
 
 def problem_with(told: Told) -> str | None:
