@@ -34,11 +34,12 @@ def test_while_a_secret_is_changed_receivers_may_know_either() -> None:
         Webhook(secret(other)).verify(b"{}", sent)
 
 
-@pytest.mark.parametrize(("name", "value"), [("webhook-id", "msg_2"), ("webhook-timestamp", str(int(time.time()) - 9))])
-def test_the_id_and_the_time_are_signed_too(name: str, value: str) -> None:
-    sent = headers("msg_1", int(time.time()), b"{}", [b"k" * 32])
-    with pytest.raises(WebhookVerificationError):
-        Webhook(secret(b"k" * 32)).verify(b"{}", {**sent, name: value})
+def test_the_id_and_the_time_are_signed_too() -> None:
+    now = int(time.time())
+    sent = headers("msg_1", now, b"{}", [b"k" * 32])
+    for change in ({"webhook-id": "msg_2"}, {"webhook-timestamp": str(now - 9)}):
+        with pytest.raises(WebhookVerificationError):
+            Webhook(secret(b"k" * 32)).verify(b"{}", sent | change)
 
 
 def test_without_a_secret_there_are_the_id_and_the_time() -> None:
