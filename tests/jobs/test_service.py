@@ -316,6 +316,7 @@ def test_a_server_that_stops_hands_its_job_back_and_the_next_goes_on_there(tmp_p
             stopping = asyncio.create_task(server.jobs.stop(10))
             gate.let(2)
             await stopping
+            gate.free.set()
             handed_back = server.store.get(job.id)
             assert (handed_back.status, handed_back.attempts) == (Status.QUEUED, 0)
             assert handed_back.windows_done >= 2

@@ -187,6 +187,21 @@ def test_a_job_whose_server_dies_each_time_is_given_up(store: SqliteJobStore, cl
     assert "died 3 times" in (job.error or "")
 
 
+def test_attempts_are_counted_anew_when_it_goes_forward(store: SqliteJobStore, clock: Clock) -> None:
+    job_id = submit(store)
+    for _ in range(2):
+        claim = claimed(store, 1)
+        clock.now += 2
+    store.planned(claim, PLAN, "recipe")
+    store.finished(claim, 0, HEARD, "ru")
+    for _ in range(2):
+        claimed(store, 1)
+        clock.now += 2
+    assert store.get(job_id).status == Status.RUNNING
+    assert store.claim(1) is None
+    assert store.get(job_id).status == Status.FAILED
+
+
 def test_a_job_that_was_handed_back_waits_in_its_old_place(store: SqliteJobStore) -> None:
     first, second = submit(store), submit(store)
     claim = claimed(store)

@@ -76,7 +76,7 @@ class Job:
     error: str | None = None
     """Why it failed, for people."""
     attempts: int = 0
-    """How often a server has taken it up; a server that stops in order does not count."""
+    """How often a server has taken it up since its last finished window; one that stops in order does not count."""
 
     @property
     def percent(self) -> int:

@@ -222,6 +222,7 @@ class Jobs:
         if self._stopping.is_set():
             stopped.set()
         self._tell(job_id)
+        log.info("job %s is taken up at window %d", job_id, len(claim.finished))
         renewing = asyncio.create_task(self._renew(claim, stopped))
         try:
             if await self._run(claim, stopped):

@@ -73,7 +73,9 @@ class SqliteJobStore:
     """The embedded JobStore, which says what each method does. Several processes may share the database."""
 
     def __init__(self, database: Database, *, max_attempts: int = 3, clock: Callable[[], float] = time.time) -> None:
-        """`max_attempts`: a job whose server has died so often is given up. `clock` in Unix seconds."""
+        """`max_attempts`: a job whose server has died so often at the same window is given up. `clock` in Unix
+        seconds.
+        """
         self._database = database
         self._max_attempts = max_attempts
         self._clock = clock
@@ -232,8 +234,10 @@ class SqliteJobStore:
                 "INSERT OR REPLACE INTO windows (job, number, hypothesis) VALUES (?, ?, ?)",
                 (row["id"], index, _HYPOTHESIS.dump_json(hypothesis).decode()),
             )
+            # It goes forward, so it is not what its servers died of.
             connection.execute(
-                "UPDATE jobs SET windows_done = ?, heard = ? WHERE id = ?", (index + 1, language, row["id"])
+                "UPDATE jobs SET windows_done = ?, heard = ?, attempts = 1 WHERE id = ?",
+                (index + 1, language, row["id"]),
             )
             return _job(_row(connection, row["id"]))
 
@@ -310,7 +314,7 @@ class SqliteJobStore:
         return job
 
 
-_GIVEN_UP = "The server died {} times while it ran this job. Submit it again if the recording is not what ends it."
+_GIVEN_UP = "The server died {} times at the same place of this recording. Submit it again if the recording is not what ends it."
 
 
 def _row(connection: sqlite3.Connection, job_id: str) -> sqlite3.Row:
