@@ -58,6 +58,11 @@ class Settings(BaseSettings):
     alias: tuple[str, ...] = Field((), description="A name for a model, as NAME=MODEL; may be given several times.")
     upload_limit_bytes: int = Field(2 * 2**30, ge=0, description="Largest upload of /v1/audio; 0 has no limit.")
     upload_max_audio_secs: float = Field(36_000, ge=0, description="Longest recording of /v1/audio; 0 has no limit.")
+    jobs: bool = Field(True, description="Take recordings in now and give transcripts later, at /jobs.")
+    job_lease_secs: float = Field(15, ge=1, le=3600, description="After so long, the job of a dead server is taken up.")
+    job_attempts: int = Field(3, ge=1, le=1000, description="Servers that may die at the same place of a job.")
+    job_keep_audio: bool = Field(False, description="Keep recordings after their jobs have ended.")
+    job_retention_secs: float = Field(0, ge=0, description="How long ended jobs are kept; 0 keeps them.")
     webhooks: bool = Field(True, description="Tell the addresses that jobs name of what happens.")
     webhook_secret: SecretStr | None = Field(None, description="What webhooks are signed with; several by spaces.")
     webhook_attempts: int = Field(19, ge=1, le=100, description="Attempts to deliver a webhook, in all.")
@@ -102,6 +107,11 @@ class Settings(BaseSettings):
     def job_url_hosts(self) -> frozenset[str] | None:
         """Hosts that recordings may be fetched from: none at all where it is empty, any where it is None."""
         return None if "*" in self.job_url_host else frozenset(host.lower() for host in self.job_url_host)
+
+    @property
+    def shelf(self) -> Path:
+        """Where recordings of jobs are."""
+        return _at_home(self.data_dir / "jobs")
 
     @property
     def spool(self) -> Path:

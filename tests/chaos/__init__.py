@@ -1,0 +1,1 @@
+"""Servers that die, and what must be left of their work."""
