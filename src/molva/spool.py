@@ -55,6 +55,15 @@ class SpoolFile:
             while written < len(left):
                 written += self._file.write(left[written:])
 
+    def move_to(self, path: Path) -> None:
+        """Keeps the file, complete and on the disk, as `path` on the same disk: closing no longer removes it.
+
+        Raises SpoolFull.
+        """
+        with self._writing, _plain_errors():
+            os.fsync(self._file.fileno())
+            self.path.replace(path)
+
     def close(self) -> None:
         """Removes the file; a write that is under way ends first. May be called twice."""
         try:

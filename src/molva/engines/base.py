@@ -49,6 +49,8 @@ class EngineInfo:
     """Longest window the engine takes, in seconds."""
     batch_size: int = 1
     """Windows per call that pay off: 1 on a CPU, where callers run side by side instead."""
+    may_repeat: bool = False
+    """Whether the decoder can fall into a loop and repeat what nobody said, as those do that predict text from text."""
     equal_lengths: bool = False
     """Whether the windows of one call must be equally long to be encoded together."""
 

@@ -206,6 +206,7 @@ def load(directory: Path, *, model: str, variant: str, device: str = "cpu", work
         precision=COMPUTE_TYPES[device],
         device=device,
         punctuation=True,
+        may_repeat=True,
     )
     return WhisperEngine(info, whisper, text_tokens(vocabulary))
 

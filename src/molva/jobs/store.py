@@ -1,6 +1,6 @@
 """Where jobs are kept."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,8 +73,8 @@ class JobStore(Protocol):
         """Jobs in these states, or in any. Raises OptionError for a cursor that is none."""
         ...
 
-    def counts(self) -> Mapping[Status, int]:
-        """How many jobs are in each state."""
+    def waiting(self) -> int:
+        """How many jobs are queued."""
         ...
 
     def cancel(self, job_id: str) -> Job:
@@ -102,7 +102,7 @@ class JobStore(Protocol):
         ...
 
     def finished(self, claim: Claim, index: int, hypothesis: Hypothesis, language: str | None) -> Job:
-        """One more window is decoded: the one at `index`, after all before it."""
+        """The window at `index` is decoded, after all before it. Telling it again changes nothing."""
         ...
 
     def done(self, claim: Claim, transcript: Transcript) -> Job: ...
@@ -111,8 +111,4 @@ class JobStore(Protocol):
 
     def hand_back(self, claim: Claim) -> Job:
         """Let another server take it up where it was left; the attempt does not count."""
-        ...
-
-    def unfinished(self) -> Collection[str]:
-        """Ids of the jobs that have not ended."""
         ...

@@ -30,7 +30,7 @@ class PlannedWindow:
 class Plan:
     """Where a recording is cut."""
 
-    windows: Sequence[PlannedWindow]
+    windows: tuple[PlannedWindow, ...]
     duration_s: float
     """Of the recording."""
 

@@ -5,14 +5,16 @@ Blocking; runs in the caller's thread. Only a few windows are in memory at a tim
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from molva.audio.array import AnySource, ArrayReader, open_audio
 from molva.audio.decode import AudioReader
 from molva.engines.base import Hypothesis, Options
-from molva.errors import Cancelled
+from molva.errors import Cancelled, InferenceTimeout
+from molva.runtime.plan import Plan, cut
+from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Lane
 from molva.samples import seconds
 from molva.speech.chunks import Window, WindowPlanner, WindowRule
@@ -22,6 +24,17 @@ from molva.transcript import UNDETERMINED, Coverage, Segment, Transcript
 
 TRANSLATED = "en"
 """What translations are written in, whatever was heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """A recording that has been looked through, and of which windows may be decoded already."""
+
+    plan: Plan
+    finished: Sequence[Hypothesis]
+    """Of its first windows."""
+    on_finished: Callable[[int, Hypothesis, str | None], None]
+    """Told the number of each further window, in order, what was heard, and its language where that is known."""
 
 
 class Transcription:
@@ -38,9 +51,13 @@ class Transcription:
         cancelled: threading.Event | None = None,
         deadline: float | None = None,
         rule: WindowRule | None = None,
+        priority: Priority = Priority.REQUEST,
+        resumption: Resumption | None = None,
+        window_timeout_s: float | None = None,
     ) -> None:
         """`rule`: where windows are cut; they are never longer than the engine takes. `deadline`, in
-        `time.monotonic()`: no window is begun later, and the iteration raises InferenceTimeout.
+        `time.monotonic()`: no window is begun later, and the iteration raises InferenceTimeout. It does so too when
+        `window_timeout_s` pass while it waits for one window. `resumption`: in the place of a rule.
         """
         self._deadline = deadline
         self._source = source
@@ -50,6 +67,10 @@ class Transcription:
         self._options = options
         self._cancelled = cancelled or threading.Event()
         self._planner = WindowPlanner(replace(rule or WindowRule(), max_s=lane.info.max_window_s))
+        self._priority = priority
+        self._resumption = resumption
+        self._window_timeout_s = window_timeout_s
+        self._submitted = self._finished = 0
         self._stitcher = Stitcher()
         self._in_flight: deque[tuple[Window, Future[Hypothesis]]] = deque()
         self._speech = self._transcribed = 0
@@ -75,7 +96,7 @@ class Transcription:
         try:
             with open_audio(self._source, max_duration_s=self._max_duration_s) as reader:
                 self.declared_duration = reader.declared_duration
-                for window in self._windows(reader):
+                for window in self._planned(reader) if self._resumption else self._windows(reader):
                     if self._language is None and len(self._lane.info.languages) > 1:
                         # The first window tells the language of the whole: short later ones would guess.
                         yield from self._collect(until=0)
@@ -117,8 +138,13 @@ class Transcription:
 
     def _submit(self, window: Window) -> None:
         self._speech += window.speech
-        options = replace(self._options, language=self._language)
-        future = self._lane.submit(window.samples, options, deadline=self._deadline)
+        if self._resumption is not None and self._submitted < len(self._resumption.finished):
+            future: Future[Hypothesis] = Future()
+            future.set_result(self._resumption.finished[self._submitted])
+        else:
+            options = replace(self._options, language=self._language)
+            future = self._lane.submit(window.samples, options, self._priority, deadline=self._deadline)
+        self._submitted += 1
         self._in_flight.append((window, future))
 
     def _windows(self, reader: AudioReader | ArrayReader) -> Iterator[Window]:
@@ -127,15 +153,28 @@ class Transcription:
             yield from self._planner.feed(block, self._vad.feed(block))
         yield from self._planner.flush(self._vad.flush())
 
+    def _planned(self, reader: AudioReader | ArrayReader) -> Iterator[Window]:
+        assert self._resumption is not None  # noqa: S101 - the only caller has asked
+        for window in cut(reader, self._resumption.plan.windows):
+            self._check_cancelled()
+            yield window
+
     def _collect(self, until: int) -> Iterator[Segment]:
         """Wait for the oldest windows while more than `until` are in flight."""
         while len(self._in_flight) > until:
             self._check_cancelled()
             window, future = self._in_flight[0]
-            hypothesis = future.result()
+            try:
+                hypothesis = future.result(self._window_timeout_s)
+            except TimeoutError:
+                self.give_up()
+                raise InferenceTimeout from None
             self._in_flight.popleft()
             if hypothesis.language != UNDETERMINED:
                 self._language = self._language or hypothesis.language
+            if self._resumption is not None and self._finished >= len(self._resumption.finished):
+                self._resumption.on_finished(self._finished, hypothesis, self._language)
+            self._finished += 1
             self._transcribed += window.speech
             if self._options.task == "translate":
                 hypothesis = replace(hypothesis, language=TRANSLATED)
