@@ -263,10 +263,11 @@ def test_a_file_may_be_as_long_as_the_limit_and_several_blocks(spool: Spool) -> 
 
 def read_forgiving(spool: Spool, body: bytes, *, keep: bool = True) -> tuple[Form, bytes]:
     """What the door of another part makes of a form."""
-    messages = iter([{"type": "http.request", "body": body, "more_body": True}, {"type": "http.request"}])
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": body, "more_body": True}]
+    waiting = iter([*messages, {"type": "http.request"}])
 
     async def receive() -> dict[str, Any]:
-        return next(messages)
+        return next(waiting)
 
     async def run() -> tuple[Form, bytes]:
         request = Request({"type": "http", "headers": [(b"content-type", FORM_TYPE.encode())]}, receive)
