@@ -18,7 +18,7 @@ from molva.engines.silero import load_vad
 from molva.errors import ModelNotInstalled
 from molva.jobs import service
 from molva.jobs import sqlite as jobs_sqlite
-from molva.jobs.job import Job, Submission
+from molva.jobs.job import Job, JobPriority, Submission
 from molva.jobs.service import Jobs
 from molva.jobs.shelf import AudioShelf
 from molva.jobs.sqlite import SqliteJobStore
@@ -69,8 +69,8 @@ class JobServer:
         return claim
 
     def planned(self, n_windows: int) -> tuple[Job, Claim]:
-        """A running job of so many windows."""
-        job, claim = self.queued(), self.claim()
+        """A running job of so many windows; it was taken before those that wait."""
+        job, claim = self.queued(priority=JobPriority.HIGH), self.claim()
         assert claim.job.id == job.id
         windows = tuple(PlannedWindow(16_000 * i, 16_000, 8_000, 0) for i in range(n_windows))
         self.store.planned(claim, Plan(windows, 4.0), "recipe")
@@ -86,8 +86,7 @@ class JobServer:
         return self.store.done(claim, transcript)
 
     def failed(self, error: str = "broken") -> Job:
-        self.queued()
-        return self.store.failed(self.claim(), error)
+        return self.store.failed(self.planned(1)[1], error)
 
     def kept(self) -> list[Path]:
         """Recordings and uploads on the disk."""
