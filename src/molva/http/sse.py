@@ -22,9 +22,9 @@ def data_frame(event: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(event, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 
-def named_frame(name: str, event: dict[str, Any]) -> bytes:
-    """One event that listeners ask for by its name."""
-    return b"event: %s\n%s" % (name.encode(), data_frame(event))
+def event_frame(name: str, event: dict[str, Any]) -> bytes:
+    """One event with a name."""
+    return f"event: {name}\n".encode() + data_frame(event)
 
 
 async def with_heartbeats(

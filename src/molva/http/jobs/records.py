@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from molva.errors import OptionError
 from molva.http.jobs.access import JobId, OurJobs, jobs_of
-from molva.http.jobs.schemas import BAD_REQUEST, CONFLICT, ERRORS, NOT_FOUND, RESULT, JobDocument, JobPage
+from molva.http.jobs.shapes import BAD_REQUEST, CONFLICT, ERRORS, NOT_FOUND, RESULT, JobDocument, JobPage
 from molva.http.rendering import Rendering
 from molva.jobs.job import Status, document, summary
 

@@ -11,8 +11,8 @@ from starlette.responses import Response, StreamingResponse
 
 from molva.errors import JobNotFound, StoreError
 from molva.http.jobs.access import JobId, OurJobs, jobs_of
-from molva.http.jobs.schemas import ERRORS, EVENTS, NOT_FOUND
-from molva.http.sse import EventStream, named_frame, with_heartbeats
+from molva.http.jobs.shapes import ERRORS, EVENTS, NOT_FOUND
+from molva.http.sse import EventStream, event_frame, with_heartbeats
 from molva.jobs.job import TERMINAL, Job, Status, document
 from molva.jobs.service import Jobs
 
@@ -42,9 +42,9 @@ async def _frames(jobs: Jobs, job_id: str) -> AsyncIterator[bytes]:
             if job.status not in TERMINAL:
                 # A job that another server takes up anew begins anew; what was told is not taken back.
                 percent = max(percent, job.percent)
-                yield named_frame("progress", _progress(job, percent))
+                yield event_frame("progress", _progress(job, percent))
             elif watched and job.status == Status.FAILED:
-                yield named_frame("error", {"type": "error", "message": job.error})
+                yield event_frame("error", {"type": "error", "message": job.error})
             else:
                 yield await _done(jobs, job)
             watched = True
@@ -71,4 +71,4 @@ async def _done(jobs: Jobs, job: Job) -> bytes:
         whole = await jobs.document(job.id)
     except JobNotFound:  # purged since
         whole = document(job, None)
-    return await asyncio.to_thread(named_frame, "done", {"type": "done", "job": whole})
+    return await asyncio.to_thread(event_frame, "done", {"type": "done", "job": whole})

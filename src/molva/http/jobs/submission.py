@@ -22,7 +22,7 @@ from molva.http.disconnect import unless_disconnected
 from molva.http.filenames import base_name
 from molva.http.jobs.access import OurJobs, jobs_of
 from molva.http.jobs.form import Wishes, digest_of, parse_form
-from molva.http.jobs.schemas import FORM, SUBMISSION_ERRORS, Submitted
+from molva.http.jobs.shapes import FORM, SUBMISSION_ERRORS, Submitted
 from molva.http.middleware import KEY_NAME
 from molva.http.multipart import Form, read_form, spooled
 from molva.http.openai.transcriptions import chooser

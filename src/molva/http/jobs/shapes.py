@@ -1,4 +1,4 @@
-"""Shapes of the jobs door, for the OpenAPI document."""
+"""Shapes of jobs and their form, for the OpenAPI document."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
