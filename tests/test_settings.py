@@ -1,5 +1,6 @@
 """Defaults < environment < flags; loopback unless said otherwise; every setting has a flag and a line in the docs."""
 
+import base64
 import inspect
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from molva.cli.serve import serve
 from molva.errors import SettingsError
 from molva.settings import Settings, is_loopback, read_settings
 
-VARIABLES_ONLY = {"api_key"}
+VARIABLES_ONLY = {"api_key", "webhook_secret"}
 """Secrets: every user of a machine can read the flags of its processes."""
 
 
@@ -79,18 +80,52 @@ def test_zero_means_one_or_no_limit_as_the_contract_has_it() -> None:
 
 
 def test_a_key_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MOLVA_API_KEY", "secret")
-    assert "secret" not in repr(read_settings())
-    for bad in ("secret word", "secret\n", "секретsecret"):
+    monkeypatch.setenv("MOLVA_API_KEY", "opensesame")
+    assert "sesame" not in repr(read_settings())
+    for bad in ("open sesame", "opensesame\n", "сезамsesame"):
         monkeypatch.setenv("MOLVA_API_KEY", bad)
         with pytest.raises(SettingsError, match="api_key") as caught:
             read_settings()
-        assert "secret" not in str(caught.value)
+        assert "sesame" not in str(caught.value)
+
+
+def test_a_secret_of_webhooks_is_checked_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (f"whsec_{base64.b64encode(letter * 32).decode()}" for letter in (b"a", b"b"))
+    monkeypatch.setenv("MOLVA_WEBHOOK_SECRET", f"{first} {second}")
+    settings = read_settings()
+    assert settings.webhook_secrets == (first, second)
+    assert first not in repr(settings)
+    for bad in (f"{first} whsec_c2VzYW1l", "opensesame", "  "):
+        monkeypatch.setenv("MOLVA_WEBHOOK_SECRET", bad)
+        with pytest.raises(SettingsError, match="webhook_secret: a secret of webhooks is whsec_") as caught:
+            read_settings()
+        assert not bad.strip() or bad not in str(caught.value)
+
+
+def test_networks_and_hosts_are_checked_at_start() -> None:
+    settings = read_settings(allow_network=["10.0.0.0/8", "fd00::/8", "192.168.1.5"], job_url_host=["Files.example"])
+    assert [str(network) for network in settings.allowed_networks] == ["10.0.0.0/8", "fd00::/8", "192.168.1.5/32"]
+    assert settings.job_url_hosts == frozenset({"files.example"})
+    for network in ("10.0.0.1/8", "example.com", ""):
+        with pytest.raises(SettingsError, match="allow_network"):
+            read_settings(allow_network=[network])
+    for host in ("https://files.example", "files.example:80", "*.example", "", "a/b"):
+        with pytest.raises(SettingsError, match="job_url_host"):
+            read_settings(job_url_host=[host])
+
+
+def test_recordings_are_fetched_from_nowhere_or_from_anywhere_if_that_is_said() -> None:
+    assert read_settings().job_url_hosts == frozenset()
+    assert read_settings(job_url_host=["files.example", "*"]).job_url_hosts is None
 
 
 def test_an_empty_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOLVA_API_KEY", "")
     assert read_settings().api_key is None
+
+
+def test_jobs_and_webhooks_live_in_the_data_folder() -> None:
+    assert read_settings(data_dir="/srv/molva").database == Path("/srv/molva/molva.db")
 
 
 def test_keys_live_in_the_data_folder() -> None:
@@ -106,7 +141,6 @@ def test_every_setting_is_documented_with_its_default() -> None:
     page = (Path(__file__).parent.parent / "docs" / "settings.md").read_text(encoding="utf-8")
     for name, field in Settings.model_fields.items():
         flag = "none" if name in VARIABLES_ONLY else f"`--{name.replace('_', '-')}`"
-        [row] = [line for line in page.splitlines() if line.startswith(f"| {flag} ")]
-        assert f"`MOLVA_{name.upper()}`" in row
+        [row] = [line for line in page.splitlines() if line.startswith(f"| {flag} | `MOLVA_{name.upper()}` |")]
         default = "" if field.default in (None, (), False) else f"`{field.default}`"
         assert default in row

@@ -35,6 +35,7 @@
     ├── IdempotencyMismatch        idempotency_mismatch  the same Idempotency-Key came with another submission
     ├── ClaimLost                  claim_lost           a job in hand was cancelled, or another server has it now
     ├── AddressRefused             address_refused      molva may not connect to where it is told to
+    ├── FetchFailed                fetch_failed         a recording did not arrive from where it is said to be
     ├── ModelLoading               initializing         the server has started, its model has not
     ├── ShuttingDown               pool_closed          the server is draining
     └── Cancelled                  cancelled            the caller went away
@@ -299,6 +300,12 @@ class AddressRefused(MolvaError):
     """The server may not connect to this address."""
 
     code = "address_refused"
+
+
+class FetchFailed(MolvaError):
+    """The recording could not be fetched from its URL."""
+
+    code = "fetch_failed"
 
 
 class ModelLoading(MolvaError):

@@ -1,6 +1,7 @@
 """Settings of the server: the only reader of the environment. Defaults < `MOLVA_…` variables < flags."""
 
-from ipaddress import ip_address
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -8,16 +9,20 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from molva.errors import SettingsError
+from molva.webhooks.signing import parse_secret
 
 Device = Literal["cpu", "cuda", "coreml"]
 EndpointMode = Literal["auto", "assistant", "manual"]
 Precision = Literal["auto", "int8", "fp32"]
 
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
+"""A name in ASCII or an address; IPv6 without brackets."""
+
 
 class Settings(BaseSettings):
     """What `molva serve` was told. Each field is the flag `--name-with-dashes` and the variable `MOLVA_NAME`.
 
-    `api_key` is a variable only: every user of a machine can read the flags of its processes.
+    Secrets are variables only: every user of a machine can read the flags of its processes.
     """
 
     model_config = SettingsConfigDict(env_prefix="MOLVA_", frozen=True, extra="forbid", env_ignore_empty=True)
@@ -53,6 +58,19 @@ class Settings(BaseSettings):
     alias: tuple[str, ...] = Field((), description="A name for a model, as NAME=MODEL; may be given several times.")
     upload_limit_bytes: int = Field(2 * 2**30, ge=0, description="Largest upload of /v1/audio; 0 has no limit.")
     upload_max_audio_secs: float = Field(36_000, ge=0, description="Longest recording of /v1/audio; 0 has no limit.")
+    webhooks: bool = Field(True, description="Tell the addresses that jobs name of what happens.")
+    webhook_secret: SecretStr | None = Field(None, description="What webhooks are signed with; several by spaces.")
+    webhook_attempts: int = Field(19, ge=1, le=100, description="Attempts to deliver a webhook, in all.")
+    webhook_first_wait_secs: float = Field(1, gt=0, description="Wait after the first failure; each next is doubled.")
+    webhook_max_wait_secs: float = Field(86_400, gt=0, description="Longest wait between two attempts.")
+    webhook_timeout_secs: float = Field(15, gt=0, le=600, description="Longest attempt to deliver a webhook.")
+    job_url_host: tuple[str, ...] = Field(
+        (), description="A host that recordings may be fetched from, or * for any; may be given several times."
+    )
+    job_url_limit_bytes: int = Field(2 * 2**30, ge=1, description="Largest recording that is fetched.")
+    allow_network: tuple[str, ...] = Field(
+        (), description="A network, not public, that clients' addresses may be in; may be given several times."
+    )
     shutdown_drain_secs: int = Field(10, ge=0, description="How long running requests may finish; 0 is 1.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level to log.")
 
@@ -65,6 +83,25 @@ class Settings(BaseSettings):
     def key_file(self) -> Path:
         """Where `molva keys` keeps its keys."""
         return _at_home(self.data_dir / "keys.json")
+
+    @property
+    def database(self) -> Path:
+        """Where jobs and webhooks are kept."""
+        return _at_home(self.data_dir / "molva.db")
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        return tuple(self.webhook_secret.get_secret_value().split()) if self.webhook_secret else ()
+
+    @property
+    def allowed_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Where clients may send molva to besides public addresses."""
+        return tuple(ip_network(network) for network in self.allow_network)
+
+    @property
+    def job_url_hosts(self) -> frozenset[str] | None:
+        """Hosts that recordings may be fetched from: none at all where it is empty, any where it is None."""
+        return None if "*" in self.job_url_host else frozenset(host.lower() for host in self.job_url_host)
 
     @property
     def spool(self) -> Path:
@@ -90,6 +127,29 @@ class Settings(BaseSettings):
         if not (value.isascii() and value.isprintable()) or " " in value:
             raise ValueError("a key is letters, digits and signs of ASCII, without spaces and line ends")
         return key
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _refuse_what_cannot_sign(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            for part in secret.get_secret_value().split() or [""]:  # blanks are no way to sign nothing
+                parse_secret(part)
+        return secret
+
+    @field_validator("allow_network")
+    @classmethod
+    def _refuse_what_is_no_network(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ip_network(network)  # its own message says what is wrong with it
+        return networks
+
+    @field_validator("job_url_host")
+    @classmethod
+    def _refuse_what_is_no_host(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if host != "*" and not _HOST.fullmatch(host):
+                raise ValueError(f"'{host}' is no host name: give it without a scheme, a port and a path")
+        return hosts
 
     @model_validator(mode="after")
     def _refuse_open_addresses(self) -> Self:

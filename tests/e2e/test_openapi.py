@@ -70,5 +70,7 @@ def test_every_answer_is_documented(server: JobServer) -> None:
             operation.Case(path_parameters=values).call_and_validate(checks=CHECKS)
         else:
             assert right[200] or right[202], operation.label
-        if operation.query or "audio" in operation.path or operation.path == "/jobs":  # elsewhere nothing can be wrong but the bytes of a file
+        if (
+            operation.query or "audio" in operation.path or operation.path == "/jobs"
+        ):  # elsewhere nothing can be wrong but the bytes of a file
             assert answers(operation, GenerationMode.NEGATIVE)[400], operation.label

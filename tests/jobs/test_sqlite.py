@@ -1,9 +1,11 @@
 """The embedded job store."""
 
+import sqlite3
 import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -257,6 +259,11 @@ def test_a_cursor_that_is_none_is_refused(store: SqliteJobStore, cursor: str) ->
         store.page(cursor=cursor)
 
 
+def rows(connection: sqlite3.Connection, table: str) -> int:
+    [count] = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return int(count)
+
+
 def test_a_purged_job_leaves_nothing(database: Database, store: SqliteJobStore) -> None:
     job_id = submit(store)
     claim = claimed(store)
@@ -264,7 +271,7 @@ def test_a_purged_job_leaves_nothing(database: Database, store: SqliteJobStore) 
     store.finished(claim, 0, HEARD, "ru")
     assert store.purge(job_id).status == Status.RUNNING
     for table in ("jobs", "plans", "windows", "transcripts"):
-        assert database.read(lambda c, table=table: c.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) == 0
+        assert database.read(partial(rows, table=table)) == 0
     assert not store.renew(claim, 10)
 
 

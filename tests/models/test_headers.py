@@ -66,5 +66,14 @@ def test_a_date_that_has_passed_asks_for_no_wait() -> None:
     assert retry_after_s(format_datetime(NOW - timedelta(hours=1), usegmt=True), NOW) == 0.0
 
 
-def test_retry_after_in_words_is_none() -> None:
-    assert retry_after_s("soon", NOW) is None
+@pytest.mark.parametrize(
+    "value",
+    [
+        "soon",
+        f"Mon, {'9' * 30} Jan 2026 00:00:00 GMT",
+        f"Mon, 1 Jan {'9' * 9} 00:00:00 GMT",
+        "1 Jan 2026 0:0:0 +" + "9" * 20,
+    ],
+)
+def test_retry_after_that_is_no_time_is_none(value: str) -> None:
+    assert retry_after_s(value, NOW) is None

@@ -29,6 +29,7 @@ STATUS: dict[type[MolvaError], int] = {
     errors.StoreError: 503,
     errors.StoreFull: 507,
     errors.AddressRefused: 400,
+    errors.FetchFailed: 400,
 }
 
 

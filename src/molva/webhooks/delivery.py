@@ -1,6 +1,5 @@
 """What is to be told to whom, and where it is kept."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -29,6 +28,8 @@ class Delivery:
     """HTTP status of the last attempt, where there was one."""
     problem: str | None = None
     """What went wrong with the last attempt, for people."""
+    claim: str | None = None
+    """By what the store knows again who is attempting it; only what `claim` returns has one."""
 
 
 class DeliveryStore(Protocol):
@@ -38,10 +39,11 @@ class DeliveryStore(Protocol):
         """A new delivery, due at once."""
         ...
 
-    def claim(self, lease_s: float, limit: int, *, busy: Collection[str] = ()) -> list[Delivery]:
+    def claim(self, lease_s: float, limit: int) -> list[Delivery]:
         """Deliveries that are due, oldest due first, and for `lease_s` seconds nobody else's, in any process.
 
-        `busy`: URLs that are left out, since attempts to them are under way.
+        One for each receiver (host and port), and none for a receiver that another claim holds: a receiver hears one
+        thing at a time, in order, and one that hangs takes nobody else's place.
         """
         ...
 
@@ -54,7 +56,7 @@ class DeliveryStore(Protocol):
         ...
 
     def next_due(self) -> float | None:
-        """When the next delivery is due that nobody has claimed; None where none is pending."""
+        """When the next delivery falls due after now; None where none will. Those that are due wait for a claim."""
         ...
 
     def find(self, delivery_id: str) -> Delivery | None: ...
@@ -62,11 +64,14 @@ class DeliveryStore(Protocol):
     def list(
         self, *, status: DeliveryStatus | None = None, limit: int = 100, before: str | None = None
     ) -> list[Delivery]:
-        """Newest first; `before`: the id of the last one that was told already."""
+        """Newest first, and without their payloads; `before`: the id of the last one that was told already."""
         ...
 
     def replay(self, delivery_id: str) -> Delivery | None:
-        """Make one due at once, with its attempts counted anew; the id and the content stay. None: no such delivery."""
+        """Make one due at once, with its attempts counted anew; the id and the content stay. None: no such delivery.
+
+        An attempt that is under way no longer counts, but has its time: the next one begins when its lease is over.
+        """
         ...
 
     def forget(self, before: float) -> int:

@@ -101,11 +101,10 @@ CONFLICT: dict[int | str, dict[str, Any]] = {
 SUBMISSION_ERRORS: dict[int | str, dict[str, Any]] = {
     **ERRORS,
     400: _error(
-        "`missing_audio`, `empty_body`, `invalid_option`, `unsupported_task`, `address_refused`: nothing is kept"
+        "`missing_audio`, `empty_body`, `invalid_option`, `unsupported_task`, `address_refused`, `fetch_failed`"
     ),
     409: _error("`idempotency_mismatch`"),
     413: _error("`payload_too_large`: what is at audio_url"),
-    502: _error("What is at audio_url cannot be fetched"),
     503: _error("`model_not_ready` with Retry-After, `pool_closed`, `store_unavailable`"),
     507: _error("`disk_full`"),
 }

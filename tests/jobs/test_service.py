@@ -1,0 +1,445 @@
+"""Jobs from submission to their end, with a real store and scripted engines."""
+
+import asyncio
+import io
+import threading
+import time
+import wave
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from molva.database import Database
+from molva.engines.base import Engine, Options
+from molva.engines.fake import FakeEngine
+from molva.engines.silero import load_vad
+from molva.errors import InferenceError, JobFinished, JobNotDone, JobNotFound, ModelNotInstalled, StoreFull
+from molva.jobs import sqlite as jobs_sqlite
+from molva.jobs.job import Job, Status, Submission
+from molva.jobs.service import JobRules, Jobs
+from molva.jobs.shelf import AudioShelf
+from molva.jobs.sqlite import SqliteJobStore
+from molva.jobs.store import Claim, Idempotency
+from molva.runtime.fleet import Fleet, Lease
+from molva.runtime.scheduler import Scheduler
+from molva.runtime.transcription import transcribe_all
+from molva.samples import SAMPLE_RATE, Samples
+from molva.spool import Spool
+from molva.transcript import Hypothesis, Transcript
+from molva.webhooks import sqlite as webhooks_sqlite
+from tests.conftest import TINY, read_flac
+
+TABLES = [webhooks_sqlite.TABLES, jobs_sqlite.TABLES]
+SPEECH = read_flac(TINY / "unseen" / "long.flac")
+
+
+def recording(audio: Samples = SPEECH) -> bytes:
+    with io.BytesIO() as buffer:
+        with wave.open(buffer, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(SAMPLE_RATE)
+            file.writeframes((audio * 32767).astype("<i2").tobytes())
+        return buffer.getvalue()
+
+
+class Gate:
+    """An engine that decodes windows only as they are let through."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self._passes = threading.Semaphore(0)
+        self.begun = threading.Semaphore(0)
+        self.engine = FakeEngine(self._script)
+
+    def _script(self, samples: Samples, _options: Options) -> str:
+        self.begun.release()
+        deadline = time.monotonic() + 20
+        while not self.free.is_set() and not self._passes.acquire(timeout=0.02):
+            assert time.monotonic() < deadline, "nobody let this window through"
+        return f"окно{samples.size}"
+
+    def let(self, windows: int) -> None:
+        self._passes.release(windows)
+
+
+@dataclass
+class House:
+    """A server's part in jobs; several may share a folder, as processes do."""
+
+    jobs: Jobs
+    store: SqliteJobStore
+    folder: Path
+    spool: Spool
+
+    async def submit(
+        self, data: bytes | None = None, submission: Submission | None = None, idempotency: Idempotency | None = None
+    ) -> Job:
+        with self.spool.file() as file:
+            file.write(recording() if data is None else data)
+            return await self.jobs.submit(submission or Submission("fake"), file, idempotency)
+
+    async def end_of(self, job_id: str) -> Job:
+        last = None
+        async with asyncio.timeout(60):
+            async for job in self.jobs.watch(job_id):
+                last = job
+        assert last is not None
+        return last
+
+    @property
+    def audio(self) -> set[str]:
+        return {path.name for path in (self.folder / "jobs").iterdir()}
+
+
+@asynccontextmanager
+async def house(
+    folder: Path,
+    engine: Engine | None = None,
+    *,
+    rules: JobRules | None = None,
+    lend: Callable[[str], Awaitable[Lease]] | None = None,
+    store: Callable[[Database], SqliteJobStore] = SqliteJobStore,
+    ended: Callable[[], None] = lambda: None,
+) -> AsyncIterator[House]:
+    scheduler = Scheduler(1)
+    fleet = Fleet(lambda name: scheduler.lane(FakeEngine()), max_loaded=2, timeout_s=5)
+    fleet.add("fake", scheduler.lane(engine or FakeEngine()))
+    database = Database(folder / "molva.db", TABLES)
+    spool = Spool(folder / "spool")
+    kept = store(database)
+    jobs = Jobs(kept, AudioShelf(folder / "jobs"), lend or fleet.lease, load_vad(), rules=rules, ended=ended)
+    jobs.start()
+    try:
+        yield House(jobs, kept, folder, spool)
+    finally:
+        await jobs.stop(10)
+        await asyncio.to_thread(scheduler.close)
+        fleet.close()
+        database.close()
+        spool.close()
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(test())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - what other threads and processes do rings no bell
+            await asyncio.sleep(0.01)
+
+
+def undisturbed(engine: Engine | None = None) -> Transcript:
+    scheduler = Scheduler(1)
+    transcript = transcribe_all(recording(), scheduler.lane(engine or FakeEngine()), load_vad(), Options())
+    scheduler.close()
+    return transcript
+
+
+def free_gate() -> FakeEngine:
+    gate = Gate()
+    gate.free.set()
+    return gate.engine
+
+
+def test_a_job_gives_what_the_file_gives_and_its_recording_is_gone(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with house(tmp_path) as server:
+            job = await server.submit()
+            assert job.status == Status.QUEUED
+            ended = await server.end_of(job.id)
+            assert (ended.status, ended.percent, ended.attempts) == (Status.DONE, 100, 1)
+            assert await server.jobs.transcript(job.id) == undisturbed()
+            await until(lambda: not server.audio)
+            document = await server.jobs.document(job.id)
+            assert [part["text"] for part in document["segments"]] == [s.text for s in undisturbed().segments]
+
+    run(test)
+
+
+def test_recordings_are_kept_where_the_operator_wants_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with house(tmp_path, rules=JobRules(keep_audio=True)) as server:
+            done, cancelled = await server.submit(), await server.submit(b"later")
+            await server.jobs.cancel(cancelled.id)
+            await server.end_of(done.id)
+            assert server.audio == {done.id, cancelled.id}
+            await server.jobs.purge(done.id)
+            assert server.audio == {cancelled.id}
+
+    run(test)
+
+
+def test_jobs_run_one_at_a_time_as_they_came(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with house(tmp_path) as server:
+            ids = [(await server.submit()).id for _ in range(3)]
+            jobs = [await server.end_of(job_id) for job_id in ids]
+            ends = [job.completed_at or 0 for job in jobs]
+            assert ends == sorted(ends)
+
+    run(test)
+
+
+def test_a_watcher_gets_the_present_state_then_each_step_to_the_end(tmp_path: Path) -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with house(tmp_path, gate.engine) as server:
+            job = await server.submit()
+            await until(lambda: server.store.get(job.id).windows_planned)
+            planned = server.store.get(job.id).windows_planned
+            assert planned is not None
+            assert planned > 3
+            watchers = [server.jobs.watch(job.id) for _ in range(3)]
+            for watcher in watchers:
+                first = await anext(watcher)
+                assert (first.status, first.windows_done, first.windows_planned) == (Status.RUNNING, 0, planned)
+            for done in range(1, planned):
+                gate.let(1)
+                for watcher in watchers:
+                    assert (await anext(watcher)).windows_done == done
+            gate.free.set()
+            for watcher in watchers:
+                assert [told.status async for told in watcher][-1] == Status.DONE
+            assert [told.status async for told in server.jobs.watch(job.id)] == [Status.DONE]
+
+    run(test)
+
+
+def test_cancelling_a_running_job_stops_it_at_the_next_window(tmp_path: Path) -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with house(tmp_path, gate.engine) as server:
+            job, following = await server.submit(), await server.submit()
+            await asyncio.to_thread(gate.begun.acquire)
+            assert (await server.jobs.cancel(job.id)).status == Status.CANCELLED
+            gate.let(1)
+            await until(lambda: server.store.get(following.id).status == Status.RUNNING)
+            begun = len(gate.engine.calls)
+            gate.free.set()
+            assert begun <= 3  # the window in hand, the one behind it, and the first of the next job
+            assert (await server.end_of(following.id)).status == Status.DONE
+            assert (await server.jobs.get(job.id)).status == Status.CANCELLED
+            await until(lambda: not server.audio)
+            with pytest.raises(JobFinished):
+                await server.jobs.cancel(job.id)
+            with pytest.raises(JobNotDone, match="it is cancelled"):
+                await server.jobs.transcript(job.id)
+
+    run(test)
+
+
+def test_a_cancelled_job_that_waited_never_runs(tmp_path: Path) -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with house(tmp_path, gate.engine) as server:
+            first, second = await server.submit(), await server.submit()
+            await server.jobs.cancel(second.id)
+            gate.free.set()
+            await server.end_of(first.id)
+            job = server.store.get(second.id)
+            assert (job.status, job.attempts) == (Status.CANCELLED, 0)
+            await until(lambda: not server.audio)
+
+    run(test)
+
+
+def fail(samples: Samples, _options: Options) -> str:
+    raise InferenceError("The engine does not like this.")
+
+
+def crash(samples: Samples, _options: Options) -> str:
+    raise RuntimeError("secret of the inside")
+
+
+@pytest.mark.parametrize(
+    ("engine", "data", "message"),
+    [
+        (FakeEngine(fail), None, "The engine does not like this."),
+        (FakeEngine(crash), None, "Inference failed unexpectedly."),
+        (FakeEngine(), b"not audio", "Failed to decode audio"),
+    ],
+)
+def test_a_job_that_fails_says_why_and_the_next_one_runs(
+    tmp_path: Path, engine: FakeEngine, data: bytes | None, message: str
+) -> None:
+    async def test() -> None:
+        async with house(tmp_path, engine) as server:
+            failing, silent = await server.submit(data), await server.submit(recording(np.zeros(16_000, np.float32)))
+            ended = await server.end_of(failing.id)
+            assert ended.status == Status.FAILED
+            assert message in (ended.error or "")
+            assert (await server.end_of(silent.id)).status == Status.DONE
+            await until(lambda: not server.audio)
+
+    run(test)
+
+
+def test_a_recording_that_is_gone_fails_its_job(tmp_path: Path) -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with house(tmp_path, gate.engine) as server:
+            first, second = await server.submit(), await server.submit()
+            (tmp_path / "jobs" / second.id).unlink()
+            gate.free.set()
+            await server.end_of(first.id)
+            assert "no longer on the server" in ((await server.end_of(second.id)).error or "")
+
+    run(test)
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_job(tmp_path: Path) -> None:
+    async def nothing(name: str) -> Lease:
+        raise ModelNotInstalled("There is no such model here.")
+
+    async def test() -> None:
+        async with house(tmp_path, lend=nothing) as server:
+            ended = await server.end_of((await server.submit()).id)
+            assert (ended.status, ended.error) == (Status.FAILED, "There is no such model here.")
+
+    run(test)
+
+
+def test_a_server_that_stops_hands_its_job_back_and_the_next_goes_on_there(tmp_path: Path) -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with house(tmp_path, gate.engine) as server:
+            job = await server.submit()
+            gate.let(2)
+            await until(lambda: server.store.get(job.id).windows_done == 2)
+            stopping = asyncio.create_task(server.jobs.stop(10))
+            gate.let(2)
+            await stopping
+            handed_back = server.store.get(job.id)
+            assert (handed_back.status, handed_back.attempts) == (Status.QUEUED, 0)
+            assert handed_back.windows_done >= 2
+        second = free_gate()
+        async with house(tmp_path, second) as server:
+            ended = await server.end_of(job.id)
+            assert ended.status == Status.DONE
+            assert len(second.calls) == (ended.windows_planned or 0) - handed_back.windows_done
+            assert await server.jobs.transcript(job.id) == undisturbed(free_gate())
+
+    run(test)
+
+
+def test_a_job_of_a_dead_server_is_taken_up_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with house(tmp_path, lend=never, rules=JobRules(lease_s=0.5)) as dying:
+            job = await dying.submit()
+            await until(lambda: dying.store.get(job.id).status == Status.RUNNING)
+            async with house(tmp_path, rules=JobRules(lease_s=0.5)) as other:
+                dying.jobs._tasks[0].cancel()
+                async with asyncio.timeout(30):
+                    assert (await other.end_of(job.id)).status == Status.DONE
+
+    async def never(name: str) -> Lease:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    run(test)
+
+
+def test_a_job_cancelled_by_another_process_stops_here_too(tmp_path: Path) -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with house(tmp_path, gate.engine, rules=JobRules(lease_s=0.3)) as server:
+            job = await server.submit()
+            await asyncio.to_thread(gate.begun.acquire)
+            async with house(tmp_path) as other:
+                await other.jobs.cancel(job.id)
+            gate.let(1)
+            await until(lambda: not server.jobs._running)
+            assert len(gate.engine.calls) <= 2
+            gate.free.set()
+
+    run(test)
+
+
+def test_a_full_disk_loses_no_window_and_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(SqliteJobStore):
+        refused = 0
+
+        def finished(self, claim: Claim, index: int, hypothesis: Hypothesis, language: str | None) -> Job:
+            if index == 1 and Full.refused < 2:
+                Full.refused += 1
+                raise StoreFull
+            return super().finished(claim, index, hypothesis, language)
+
+    async def test() -> None:
+        monkeypatch.setattr("molva.jobs.run.STORE_RETRY_S", 0.01)
+        engine = FakeEngine()
+        async with house(tmp_path, engine, store=Full) as server:
+            ended = await server.end_of((await server.submit()).id)
+            assert (ended.status, ended.attempts, Full.refused) == (Status.DONE, 1, 2)
+            assert len(engine.calls) == ended.windows_planned
+
+    run(test)
+
+
+def test_a_repeated_submission_leaves_one_job_and_one_recording(tmp_path: Path) -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with house(tmp_path, gate.engine) as server:
+            once = Idempotency("", "key", "digest")
+            jobs = await asyncio.gather(*(server.submit(idempotency=once) for _ in range(5)))
+            assert len({job.id for job in jobs}) == 1
+            assert server.audio == {jobs[0].id}
+            gate.free.set()
+
+    run(test)
+
+
+def test_a_purged_job_is_gone_while_it_runs(tmp_path: Path) -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with house(tmp_path, gate.engine) as server:
+            job = await server.submit()
+            await asyncio.to_thread(gate.begun.acquire)
+            watcher = server.jobs.watch(job.id)
+            await anext(watcher)
+            assert (await server.jobs.purge(job.id)).status == Status.RUNNING
+            assert [told async for told in watcher] == []
+            gate.let(2)
+            await until(lambda: not server.jobs._running)
+            await until(lambda: not server.audio)
+            for call in (server.jobs.get, server.jobs.document, server.jobs.transcript, server.jobs.cancel):
+                with pytest.raises(JobNotFound):
+                    await call(job.id)
+
+    run(test)
+
+
+def test_old_jobs_are_forgotten_where_the_operator_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("molva.jobs.service.HOUSEKEEPING_S", 0.05)
+
+    async def test() -> None:
+        async with house(tmp_path, rules=JobRules(retention_s=0.2, keep_audio=True)) as server:
+            job = await server.submit(recording(np.zeros(16_000, np.float32)))
+            await until(lambda: server.store.page().jobs == [])
+            await until(lambda: not server.audio)
+            with pytest.raises(JobNotFound):
+                await server.jobs.get(job.id)
+
+    run(test)
+
+
+def test_the_end_of_each_job_is_told_to_those_who_deliver_webhooks(tmp_path: Path) -> None:
+    ended: list[float] = []
+
+    async def test() -> None:
+        async with house(tmp_path, ended=lambda: ended.append(time.monotonic())) as server:
+            done = await server.submit()
+            await server.end_of(done.id)
+            await until(lambda: len(ended) == 1)
+            cancelled = await server.submit()
+            await server.jobs.cancel(cancelled.id)
+            await until(lambda: len(ended) >= 2)
+
+    run(test)

@@ -1,0 +1,50 @@
+"""Recordings on the disk."""
+
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from molva.errors import SettingsError
+from molva.jobs import shelf as shelf_module
+from molva.jobs.shelf import AudioShelf
+from molva.spool import Spool
+
+
+def shelve(tmp_path: Path, shelf: AudioShelf, job_id: str, data: bytes = b"audio") -> None:
+    spool = Spool(tmp_path / "spool")
+    with spool.file() as file:
+        file.write(data)
+        shelf.take(file, job_id)
+    spool.close()
+
+
+def test_a_kept_upload_outlives_its_spool_and_is_its_owners_alone(tmp_path: Path) -> None:
+    shelf = AudioShelf(tmp_path / "jobs")
+    shelve(tmp_path, shelf, "a", b"x" * 100_000)
+    assert shelf.path("a").read_bytes() == b"x" * 100_000
+    assert stat.S_IMODE(shelf.path("a").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "jobs").stat().st_mode) == 0o700
+    shelf.remove("a")
+    shelf.remove("a")
+    assert not shelf.path("a").exists()
+
+
+def test_only_old_recordings_that_nobody_needs_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = AudioShelf(tmp_path / "jobs")
+    for job_id in ("needed", "left over", "arriving"):
+        shelve(tmp_path, shelf, job_id)
+    shelf.sweep(lambda job_id: False)
+    assert len(list((tmp_path / "jobs").iterdir())) == 3
+    monkeypatch.setattr(shelf_module, "ABANDONED_S", 0.05)
+    time.sleep(0.1)
+    shelve(tmp_path, shelf, "arriving")
+    shelf.sweep(lambda job_id: job_id == "needed")
+    assert {path.name for path in (tmp_path / "jobs").iterdir()} - {"arriving"} == {"needed"}
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SettingsError, match="--data-dir"):
+        AudioShelf(tmp_path / "file" / "jobs")
