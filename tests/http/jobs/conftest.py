@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx2
 
@@ -106,8 +107,7 @@ def serving_jobs(engine: Engine | None = None, *, loading: bool = False, **optio
     """A server with no job; by default over a model that translates. No upload may be left when the block ends."""
     if engine is None and not loading:
         engine = Speaker("whisper-base", "ru")
-    service.POLL_S = 0.02
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, patch.object(service, "POLL_S", 0.02):
         database = Database(Path(folder) / "molva.db", [webhooks_sqlite.TABLES, jobs_sqlite.TABLES])
         store, registered = SqliteJobStore(database), list[str]()
         recordings = Path(folder) / "recordings"

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from molva.engines.fake import FakeEngine
-from molva.errors import AddressRefused, PayloadTooLarge
+from molva.errors import AddressRefused, PayloadTooLarge, StoreFull
 from molva.http.state import Limits
 from molva.jobs.job import JobPriority, Status
 from molva.keys import KeyRing
@@ -322,6 +322,16 @@ class TestDisk:
             self.free(monkeypatch, 256 * MIB)
             connection.sendall(b"x" * 2 * MIB)
             assert connection.recv(4096).startswith(b"HTTP/1.1 507")
+
+    @pytest.mark.usefixtures("makes_no_job")
+    def test_a_database_without_room_leaves_no_recording(
+        self, server: JobServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise StoreFull
+
+        monkeypatch.setattr(server.store, "submit", full)
+        assert told(server.submit(), 507)[0] == "disk_full"
 
     def test_what_fits_is_taken(self, server: JobServer, monkeypatch: pytest.MonkeyPatch) -> None:
         self.free(monkeypatch, 257 * MIB)
