@@ -13,6 +13,17 @@ from molva.cli import app
 from molva.errors import MolvaError
 from molva.http import live_socket, websocket
 from molva.http.app import create_app
+from molva.http.jobs.shapes import (
+    BAD_REQUEST,
+    CONFLICT,
+    ERRORS,
+    FORM,
+    NOT_FOUND,
+    SUBMISSION_ERRORS,
+    JobDocument,
+    JobSegment,
+    JobWord,
+)
 from molva.http.origin import OriginPolicy
 from molva.http.problems import STATUS, status_of
 from molva.http.state import Limits, ServerState
@@ -46,7 +57,7 @@ def test_every_code_that_reaches_a_client_has_a_page() -> None:
     codes = {kind.code for kind in reaching - unseen}
     codes |= {"invalid_audio", "transcription_error", "inference_error", "internal", "origin_denied"}
     assert len(codes) > 10
-    pages = PAGES["native.md"] + PAGES["openai.md"] + PAGES["webhooks.md"]
+    pages = "".join(PAGES[name] for name in ("native.md", "openai.md", "jobs.md", "webhooks.md"))
     assert [code for code in codes if f"`{code}`" not in pages] == []
 
 
@@ -73,7 +84,37 @@ def test_every_route_has_a_page(tmp_path: Path) -> None:
     paths = asgi.openapi()["paths"]
     assert len(paths) >= 5
     for path in [*paths, "/docs", "/openapi.json"]:
-        assert any(f"`{path}`" in page for page in (PAGES["native.md"], PAGES["openai.md"], PAGES["realtime.md"])), path
+        assert any(f"`{path}`" in PAGES[name] for name in ("native.md", "openai.md", "realtime.md", "jobs.md")), path
+
+
+def test_every_code_of_the_jobs_door_is_in_its_page() -> None:
+    told = " ".join(
+        str(answer["description"]) for answers in (ERRORS, SUBMISSION_ERRORS) for answer in answers.values()
+    )
+    told += f"{BAD_REQUEST} {NOT_FOUND} {CONFLICT}"
+    codes = set(re.findall(r"`([a-z_]+)`", told))
+    assert len(codes) >= 15
+    assert [code for code in codes if f"`{code}`" not in PAGES["jobs.md"]] == []
+
+
+def test_every_key_of_a_job_is_in_the_jobs_page() -> None:
+    for name in (*JobDocument.model_fields, *JobSegment.model_fields, *JobWord.model_fields):
+        assert f"`{name}`" in PAGES["jobs.md"], name
+
+
+def test_every_field_of_a_submission_is_in_the_jobs_page() -> None:
+    form = FORM["requestBody"]["content"]["multipart/form-data"]["schema"]
+    for name in form["properties"]:
+        assert f"`{name}`" in PAGES["jobs.md"], name
+
+
+@pytest.mark.parametrize("name", ["submit", "list", "watch", "cancel", "result"])
+def test_every_option_of_molva_jobs_is_in_its_section(name: str) -> None:
+    section = PAGES["cli.md"].split("## molva jobs\n")[1].split("\n## ")[0]
+    command = get_command(app).commands["jobs"].commands[name]  # type: ignore[attr-defined]
+    for parameter in command.params:
+        if parameter.param_type_name == "option" and parameter.name != "help":
+            assert f"`{parameter.opts[0]}`" in section, parameter.opts
 
 
 def test_every_code_and_close_reason_of_the_live_door_is_in_its_page() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
@@ -205,3 +206,17 @@ def test_a_folder_that_cannot_be_had_is_a_wrong_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="--data-dir"):
         Spool(tmp_path / "file" / "spool")
+
+
+def test_a_file_leaves_what_others_need_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _folder: SimpleNamespace(free=1000))
+    with SpoolFile(tmp_path, keep_free=900) as file:
+        file.expect(100)
+        file.write(b"x" * 100)
+        with pytest.raises(SpoolFull):
+            file.expect(101)
+        with pytest.raises(SpoolFull):
+            file.write(b"x" * 101)
+        assert file.path.stat().st_size == 100
+    with SpoolFile(tmp_path) as file:
+        file.write(b"x" * 2000)

@@ -5,6 +5,7 @@
     │   ├── EmptyAudio             empty_body           there are no bytes at all
     │   └── AudioTooLong           audio_too_long       longer than the limit of this door
     ├── OptionError                invalid_option       a value the caller chose is not allowed
+    │   ├── MissingAudio           missing_audio        a submission without a recording
     │   ├── InvalidFormat          invalid_format       no such output format
     │   ├── UnsupportedTask        unsupported_task     the model cannot do what is asked
     │   └── UnsupportedOperation   unsupported_operation  no model here can translate
@@ -86,6 +87,15 @@ class OptionError(MolvaError):
     def __init__(self, option: str, message: str) -> None:
         super().__init__(message)
         self.option = option
+
+
+class MissingAudio(OptionError):
+    """missing 'audio' field"""
+
+    code = "missing_audio"
+
+    def __init__(self) -> None:
+        super().__init__("audio", type(self).__doc__ or "")
 
 
 class InvalidFormat(OptionError):

@@ -29,8 +29,11 @@ class SpoolFile:
     Blocking: removing 2 GiB takes a tenth of a second. Writes come from one thread at a time; closing from any.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Raises SpoolFull."""
+    def __init__(self, folder: Path, *, keep_free: int = 0) -> None:
+        """`keep_free`: bytes that others on the same disk need; where writing would take of them, the disk counts as
+        full. Raises SpoolFull.
+        """
+        self._keep_free = keep_free
         with _plain_errors():
             descriptor, name = tempfile.mkstemp(dir=folder)
         self.path = Path(name)
@@ -38,8 +41,15 @@ class SpoolFile:
         self._file = os.fdopen(descriptor, "wb", buffering=0)
         self._writing = Lock()
 
+    def expect(self, n_bytes: int) -> None:
+        """Raises SpoolFull where the disk has no room for so many more bytes."""
+        if self._keep_free + n_bytes > shutil.disk_usage(self.path.parent).free:
+            raise SpoolFull
+
     def write(self, data: bytes | bytearray) -> None:
         """Adds all of `data` at the end. Raises SpoolFull where there is no room for it, ValueError once closed."""
+        if self._keep_free:
+            self.expect(len(data))
         with self._writing, memoryview(data) as left, _plain_errors():
             written = 0
             while written < len(left):
@@ -96,9 +106,9 @@ class Spool:
                 f"Cannot keep uploads in {folder} ({error.strerror}). Choose another folder with --data-dir."
             ) from error
 
-    def file(self) -> SpoolFile:
-        """A new empty file that only this user may read. Raises SpoolFull."""
-        return SpoolFile(self.folder)
+    def file(self, *, keep_free: int = 0) -> SpoolFile:
+        """A new empty file that only this user may read; `keep_free` as in SpoolFile. Raises SpoolFull."""
+        return SpoolFile(self.folder, keep_free=keep_free)
 
     def close(self) -> None:
         """Removes this process's folder and all that is in it. May be called twice."""

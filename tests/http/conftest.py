@@ -23,6 +23,7 @@ from molva.errors import ModelNotInstalled
 from molva.http.app import create_app
 from molva.http.origin import OriginPolicy
 from molva.http.state import Limits, ServerState, SessionLimits
+from molva.jobs.service import Jobs
 from molva.keys import KeyRing
 from molva.models.store import ModelStore
 from molva.runtime.admission import Admission
@@ -101,6 +102,7 @@ def serving(
     keys: KeyRing | None = None,
     store: ModelStore | None = None,
     load: Callable[[str], Lane] | None = None,
+    jobs: Jobs | None = None,
 ) -> Iterator[Running]:
     """Serve `engine`, or a server that is still loading where there is none."""
     limits = limits or Limits(body_bytes=5_000_000, max_audio_s=7200, inference_timeout_s=60)
@@ -114,6 +116,7 @@ def serving(
             spool=spool,
             store=store or ModelStore(Path(folder) / "models"),
             sessions=sessions,
+            jobs=jobs,
         )
         if engine is not None:
             admission = Admission(pool_size, max_waiting=max_waiting, timeout_s=checkout_timeout_s)

@@ -27,6 +27,8 @@ KEY_NAME = "key_name"
 
 UPLOADS = "/v1/audio/"
 """Below it are forms that go to the disk; http/multipart.py has their limit."""
+JOBS = "/jobs"
+"""Takes such forms too, of any size."""
 
 HTTP_AND_WEBSOCKET = frozenset({"http", "websocket"})
 ANSWERS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
@@ -141,7 +143,7 @@ class BodyLimit:
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(UPLOADS):
+        if scope["type"] != "http" or scope["path"] == JOBS or scope["path"].startswith(UPLOADS):
             await self._app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "0")

@@ -5,16 +5,16 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from starlette.requests import Request
 
 from molva.errors import OptionError, PayloadTooLarge
+from molva.http.filenames import sent_name
 from molva.spool import Spool, SpoolFile
 
-FILE = "file"
-"""The one part that may hold a file, and has to. What is wrong with the form as a whole is told of it too."""
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 64 * 2**10
 MAX_FIELDS_BYTES = 256 * 2**10
@@ -40,17 +40,16 @@ ENCODINGS = frozenset({"binary", "8bit", "7bit"})
 """Content-Transfer-Encodings that encode nothing."""
 
 _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)', re.DOTALL)
-_EXTENSION = re.compile(r"\.([a-z0-9]{1,8})$", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
     """What is known of the file without looking into it."""
 
-    extension: str
-    """Of the name the client gave, in lower case and without the dot; "" where there is none. A hint, no more."""
+    name: str
+    """As the client called it, see `filenames`; "" where it did not."""
     size: int
-    """Bytes; never 0."""
+    """Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +58,44 @@ class Form:
 
     fields: tuple[tuple[str, str], ...]
     """Name and value of each text field, in order; names may repeat."""
-    file: UploadedFile
+    file: UploadedFile | None
+    """None where the form has none. It may be empty."""
 
 
 @asynccontextmanager
-async def spooled(spool: Spool) -> AsyncIterator[SpoolFile]:
-    """A spool file that is removed in a thread: the event loop has no tenth of a second for that. Raises SpoolFull."""
-    file = spool.file()
+async def spooled(spool: Spool, *, keep_free: int = 0) -> AsyncIterator[SpoolFile]:
+    """A spool file that is removed in a thread: the event loop has no tenth of a second for that.
+
+    `keep_free`: see SpoolFile. Raises SpoolFull.
+    """
+    file = spool.file(keep_free=keep_free)
     try:
         yield file
     finally:
         await asyncio.to_thread(file.close)
 
 
-async def read_form(request: Request, spool_file: SpoolFile, *, max_file_bytes: int | None) -> Form:
-    """The request's form; the bytes of its file are in `spool_file` then. None is no limit.
+async def read_form(
+    request: Request,
+    spool_file: SpoolFile | None,
+    *,
+    max_file_bytes: int | None,
+    part: str = "file",
+    forgiving: bool = False,
+) -> Form:
+    """The request's form; the bytes of its file are in `spool_file` then, or nowhere. None is no limit.
+
+    `part` is the one that may hold a file; what is wrong with the form as a whole is told of it. Files in other parts
+    are refused, and so is text in that one; where the door is `forgiving`, the former are dropped as they come, and
+    that one is the file whether it has a name or not.
 
     What the headers tell is refused before the body is asked for. Memory does not grow with the file, and the event
     loop does not wait for the disk. Raises OptionError that names the field, PayloadTooLarge, SpoolFull where the disk
     is full, and ClientDisconnect where the client has gone away.
     """
-    reader = _FormReader(request.headers.get("content-type", ""), max_file_bytes)
+    reader = _FormReader(
+        request.headers.get("content-type", ""), max_file_bytes=max_file_bytes, part=part, forgiving=forgiving
+    )
     declared = request.headers.get("content-length", "")
     if declared.isdecimal():
         reader.check_size(int(declared))
@@ -88,10 +104,15 @@ async def read_form(request: Request, spool_file: SpoolFile, *, max_file_bytes: 
             reader.feed(chunk[start : start + SLICE])
             await asyncio.sleep(0)
         if len(reader.file) >= BLOCK:
-            await asyncio.to_thread(spool_file.write, reader.take_file())
+            await _keep(reader.take_file(), spool_file)
     form = reader.finish()
-    await asyncio.to_thread(spool_file.write, reader.take_file())
+    await _keep(reader.take_file(), spool_file)
     return form
+
+
+async def _keep(data: bytearray, spool_file: SpoolFile | None) -> None:
+    if spool_file is not None:
+        await asyncio.to_thread(spool_file.write, data)
 
 
 @dataclass(slots=True)
@@ -105,10 +126,12 @@ class _Allowance:
 class _FormReader:
     """Bytes of the body -> fields, and the bytes of the file as they come. No I/O."""
 
-    def __init__(self, content_type: str, max_file_bytes: int | None) -> None:
+    def __init__(self, content_type: str, *, max_file_bytes: int | None, part: str, forgiving: bool) -> None:
         self.file = bytearray()
         """Bytes of the file that nobody has taken yet."""
         self._max_file_bytes = max_file_bytes
+        self._part = part
+        self._forgiving = forgiving
         self._body_bytes = 0
         self._file_bytes = 0
         self._file_name: str | None = None
@@ -122,12 +145,12 @@ class _FormReader:
         self._header_name = bytearray()
         self._header_value = bytearray()
         self._name = ""
-        self._is_file = False
+        self._holds: Literal["file", "text", "nothing of interest"] = "text"
         self._value = bytearray()
 
         try:
             self._parser = MultipartParser(
-                _boundary(content_type),
+                self._boundary(content_type),
                 {
                     "on_part_begin": self._begin_part,
                     "on_header_field": self._add_header_name,
@@ -142,7 +165,7 @@ class _FormReader:
                 max_header_size=MAX_HEADER_BYTES,
             )
         except FormParserError as error:
-            raise OptionError(FILE, f"Content-Type: {error}.") from error
+            raise OptionError(part, f"Content-Type: {error}.") from error
 
     def check_size(self, body_bytes: int) -> None:
         """Raises PayloadTooLarge where no allowed file makes a body of so many bytes."""
@@ -156,7 +179,7 @@ class _FormReader:
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise OptionError(FILE, f"The form is malformed: {error}.") from error
+            raise OptionError(self._part, f"The form is malformed: {error}.") from error
 
     def take_file(self) -> bytearray:
         """The bytes of the file since the last call."""
@@ -166,13 +189,9 @@ class _FormReader:
     def finish(self) -> Form:
         """The body has ended. Raises OptionError where it should not have."""
         if not self._complete:
-            raise OptionError(FILE, "The form is cut short: its last boundary is missing.")
-        if self._file_name is None:
-            raise OptionError(FILE, f"The form has no file. Send it as the part '{FILE}'.")
-        if not self._file_bytes:
-            raise OptionError(FILE, "The file is empty.")
-        extension = _EXTENSION.search(self._file_name)
-        return Form(tuple(self._fields), UploadedFile(extension[1].lower() if extension else "", self._file_bytes))
+            raise OptionError(self._part, "The form is cut short: its last boundary is missing.")
+        file = None if self._file_name is None else UploadedFile(self._file_name, self._file_bytes)
+        return Form(tuple(self._fields), file)
 
     def _begin_part(self) -> None:
         self._headers = {}
@@ -185,50 +204,60 @@ class _FormReader:
         self._header_value += data[start:end]
 
     def _end_header(self) -> None:
-        # Latin-1 in file names is not unheard of; the names that matter are ASCII.
-        name, value = (text.decode("utf-8", "replace") for text in (self._header_name, self._header_value))
-        self._headers[name.lower()] = value
+        self._headers[_decoded(self._header_name).lower()] = _decoded(self._header_value)
         self._header_name.clear()
         self._header_value.clear()
 
     def _end_headers(self) -> None:
         kind, parameters = _parse(self._headers.get("content-disposition", ""))
         if kind != "form-data" or "name" not in parameters:
-            raise OptionError(FILE, "Each part needs a header like 'Content-Disposition: form-data; name=\"model\"'.")
+            raise OptionError(
+                self._part, "Each part needs a header like 'Content-Disposition: form-data; name=\"model\"'."
+            )
         self._name = parameters["name"]
         encoding = self._headers.get("content-transfer-encoding", "binary").strip().lower()
         if encoding not in ENCODINGS:
             raise self._refused(f"Content-Transfer-Encoding {encoding[:40]!r} is not supported; send the bytes as is")
-        file_name = _file_name(parameters)
-        self._is_file = file_name is not None
-        if self._is_file and self._name != FILE:
-            raise self._refused(f"a file is taken in the part '{FILE}' only")
-        if self._is_file and self._file_name is not None:
-            raise self._refused("more than one file was sent")
-        if not self._is_file and self._name == FILE:
-            raise self._refused("this part has no file name, so it is text. With curl: -F file=@speech.ogg")
-        if not self._is_file and len(self._fields) == MAX_FIELDS:
-            raise self._refused(f"the form has more than {MAX_FIELDS} fields")
-        self._file_name = file_name if self._is_file else self._file_name
+        file_name = sent_name(parameters)
+        if self._name == self._part:
+            if file_name is None and not self._forgiving:
+                raise self._refused(
+                    f"this part has no file name, so it is text. With curl: -F {self._part}=@speech.ogg"
+                )
+            if self._file_name is not None:
+                raise self._refused("more than one file was sent")
+            self._file_name = file_name or ""
+            self._holds = "file"
+        elif file_name is not None:
+            if not self._forgiving:
+                raise self._refused(f"a file is taken in the part '{self._part}' only")
+            self._holds = "nothing of interest"
+        else:
+            if len(self._fields) == MAX_FIELDS:
+                raise self._refused(f"the form has more than {MAX_FIELDS} fields")
+            self._holds = "text"
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
-        if self._is_file:
+        if self._holds == "file":
             self._file_bytes += end - start
             if self._max_file_bytes is not None and self._file_bytes > self._max_file_bytes:
                 raise _too_large(self._max_file_bytes)
             with memoryview(data) as view:
                 self.file += view[start:end]
-            return
+        elif self._holds == "text":
+            self._add_text(data[start:end])
+
+    def _add_text(self, data: bytes) -> None:
         allowance = self._references if self._name == REFERENCES else self._text
-        self._value += data[start:end]
-        allowance.left -= end - start
+        self._value += data
+        allowance.left -= len(data)
         if len(self._value) > allowance.each:
             raise self._refused(f"longer than {allowance.each // 1024} KiB")
         if allowance.left < 0:
             raise self._refused("the text fields are too long in all")
 
     def _end_part(self) -> None:
-        if self._is_file:
+        if self._holds != "text":
             return
         try:
             self._fields.append((self._name, self._value.decode("utf-8")))
@@ -238,6 +267,14 @@ class _FormReader:
     def _end_form(self) -> None:
         self._complete = True
 
+    def _boundary(self, content_type: str) -> bytes:
+        kind, parameters = _parse(content_type)
+        if kind != "multipart/form-data":
+            raise OptionError(self._part, "The body must be a form of type multipart/form-data.")
+        if not parameters.get("boundary"):
+            raise OptionError(self._part, "The Content-Type must name the form's boundary.")
+        return parameters["boundary"].encode("latin-1")
+
     def _refused(self, problem: str) -> OptionError:
         name = self._name[:64]
         return OptionError(name, f"Field '{name}': {problem}.")
@@ -245,15 +282,6 @@ class _FormReader:
 
 def _too_large(max_file_bytes: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"The upload is larger than {max_file_bytes / 2**20:g} MiB.")
-
-
-def _boundary(content_type: str) -> bytes:
-    kind, parameters = _parse(content_type)
-    if kind != "multipart/form-data":
-        raise OptionError(FILE, "The body must be a form of type multipart/form-data.")
-    if not parameters.get("boundary"):
-        raise OptionError(FILE, "The Content-Type must name the form's boundary.")
-    return parameters["boundary"].encode("latin-1")
 
 
 def _parse(header: str) -> tuple[str, dict[str, str]]:
@@ -266,17 +294,14 @@ def _parse(header: str) -> tuple[str, dict[str, str]]:
 def _unquoted(value: str) -> str:
     value = value.strip()
     if len(value) > 1 and value[0] == value[-1] == '"':
-        return re.sub(r"\\(.)", r"\1", value[1:-1], flags=re.DOTALL)
+        # A backslash before anything else is one of a Windows path.
+        return re.sub(r"\\([\\\"])", r"\1", value[1:-1])
     return value
 
 
-def _file_name(parameters: dict[str, str]) -> str | None:
-    """The file name as it was sent; None where the part is not a file.
-
-    Some clients send names that are not ASCII as RFC 2231 has it: filename*=utf-8''%D1%8F.ogg, or in pieces,
-    filename*0 and so on. The end is all that is needed of it, so nothing is decoded.
-    """
-    if name := parameters.get("filename"):
-        return name
-    pieces = [value for key, value in parameters.items() if key.startswith("filename*")]
-    return "".join(pieces) if pieces else parameters.get("filename")
+def _decoded(header: bytearray) -> str:
+    """Latin-1 in file names is not unheard of; the names that matter are ASCII."""
+    try:
+        return header.decode("utf-8")
+    except UnicodeDecodeError:
+        return header.decode("latin-1")

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
 
 from molva import __version__
@@ -21,11 +21,11 @@ from molva.errors import (
     ShuttingDown,
 )
 from molva.formats.json import word_object
-from molva.formats.render import Format, Layout, parse_format, render
 from molva.http.clock import unix_time
 from molva.http.disconnect import unless_disconnected
 from molva.http.openai.models import model_objects
 from molva.http.problems import problem, problem_of
+from molva.http.rendering import Rendering
 from molva.http.schemas import ERRORS, Health, ModelInfo, NotReady, Ready, TranscriptBody
 from molva.http.sse import EventStream, data_frame, with_heartbeats
 from molva.http.state import ServerState
@@ -115,15 +115,7 @@ async def models(request: Request) -> ModelInfo:
 )
 async def transcribe(
     request: Request,
-    format_name: Annotated[
-        str, Query(alias="format", description="json, txt, srt, vtt, md or tsv; letter case does not matter")
-    ] = "json",
-    download: Annotated[
-        str | None, Query(description="File name to save the answer under; empty for a default")
-    ] = None,
-    max_chars_per_line: Annotated[int, Query(ge=0, description="Longest subtitle in characters; 0 has no limit")] = 80,
-    max_words_per_line: Annotated[int, Query(ge=0, description="Longest subtitle in words; 0 has no limit")] = 14,
-    word_timestamps: Annotated[bool, Query(description="Append a table of words to Markdown")] = False,
+    rendering: Annotated[Rendering, Depends()],
     language: Annotated[str | None, Query(description="ISO 639-1 code; absent or auto lets the model tell")] = None,
     task: Annotated[Task, Query(description="translate goes to English, where the model can")] = "transcribe",
 ) -> Response:
@@ -131,7 +123,7 @@ async def transcribe(
     state: ServerState = request.app.state.server
     recognizer = _recognizer(request)
     body = await _read_body(request)
-    chosen = parse_format(format_name)
+    rendering.check()
     options = _options(language, task)
 
     async def run() -> Response:
@@ -145,13 +137,7 @@ async def transcribe(
             except TimeoutError:
                 recognition.give_up()
                 raise InferenceTimeout from None
-        layout = Layout(max_chars_per_line, max_words_per_line, word_timestamps)
-        return Response(
-            # In a thread: two hours of words are too many to lay out on the event loop.
-            await asyncio.to_thread(render, transcript, chosen, layout),
-            headers=_download_header(download, chosen),
-            media_type=chosen.media_type,
-        )
+        return await rendering.answer(transcript)
 
     return await unless_disconnected(request, run())
 
@@ -232,12 +218,3 @@ async def _read_body(request: Request) -> bytes:
 
 def _options(language: str | None, task: Task) -> Options:
     return Options(language=None if language in (None, "", "auto") else language.lower(), task=task)
-
-
-def _download_header(download: str | None, chosen: Format) -> dict[str, str]:
-    """`Content-Disposition` where the client asked for a file; JSON is never one."""
-    if download is None or chosen.name == "json":
-        return {}
-    legal = download and all(" " <= character <= "~" and character not in '"\\/' for character in download)
-    name = download if legal else f"transcript.{chosen.extension}"
-    return {"content-disposition": f'attachment; filename="{name}"'}

@@ -1,16 +1,19 @@
 """What the doors share: the recogniser once it is loaded, and the limits. Filled by server.py."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
+from urllib.parse import urlsplit
 
+from molva.errors import AddressRefused
 from molva.http.openai.ephemeral import EphemeralTokens
+from molva.jobs.service import Jobs
 from molva.models.choice import ALIASES
 from molva.models.store import ModelStore
 from molva.runtime.recognizer import Recognizer
 from molva.speech.live import LiveRule
-from molva.spool import Spool
+from molva.spool import Spool, SpoolFile
 
 ModelState = Literal["loading", "ready"]
 
@@ -42,6 +45,25 @@ class SessionLimits:
     """When utterances end, unless the client chooses."""
 
 
+class Fetch(Protocol):
+    """Gets what is at an address."""
+
+    def __call__(self, url: str, into: SpoolFile) -> None:
+        """Blocking. Raises AddressRefused, PayloadTooLarge, SpoolFull, and others where it cannot be had."""
+        ...
+
+
+def any_http(url: str) -> None:
+    """The rule for webhooks where there is no stricter one. Raises AddressRefused for what is no address."""
+    try:
+        given = urlsplit(url)
+        known = given.scheme in ("http", "https") and bool(given.hostname) and given.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise AddressRefused("webhook_url must be an address like https://host/path")
+
+
 @dataclass
 class ServerState:
     """Changes twice in a server's life: when the model is ready, and when draining begins."""
@@ -56,6 +78,12 @@ class ServerState:
     """Names of models that clients may send, beside those of the catalog."""
     sessions: SessionLimits = field(default_factory=SessionLimits)
     ephemeral: EphemeralTokens = field(default_factory=EphemeralTokens)
+    jobs: Jobs | None = None
+    """None where the operator wants none."""
+    check_webhook_url: Callable[[str], None] = any_http
+    """Raises AddressRefused. May block."""
+    fetch: Fetch | None = None
+    """None where recordings are taken from clients only."""
     recognizer: Recognizer | None = None
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
     drained: asyncio.Event = field(default_factory=asyncio.Event)

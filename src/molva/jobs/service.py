@@ -179,10 +179,12 @@ class Jobs:
             if job != last:
                 yield job
                 last = job
-            if job.status in TERMINAL or self._stopping.is_set():
+            if job.status in TERMINAL:
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(bell.wait(), POLL_S)
+            if self._stopping.is_set():
+                return
 
     async def _call_off(self, job_id: str, call_off: Callable[[str], Job], *, keep_audio: bool | None = None) -> Job:
         keep_audio = self._rules.keep_audio if keep_audio is None else keep_audio

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from molva.errors import OptionError
+from molva.http.multipart import Form
 from molva.speech.chunks import WindowRule
 from molva.speech.endpoint import SpeechRule
 from molva.speech.vad import FRAMES_PER_SECOND
@@ -56,6 +57,14 @@ class ServerVad(BaseModel):
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     prefix_padding_ms: Annotated[int, Field(ge=0, le=5_000)] = 300
     silence_duration_ms: Annotated[int, Field(ge=32, le=10_000)] = 200
+
+
+def require_file(form: Form) -> None:
+    """Raises OptionError where there is nothing to transcribe."""
+    if form.file is None:
+        raise OptionError("file", "The form has no file. Send it as the part 'file'.")
+    if not form.file.size:
+        raise OptionError("file", "The file is empty.")
 
 
 def parse_fields(

@@ -22,7 +22,7 @@ from molva.http.openai.answers import (
     speaker_segment,
     text_body,
 )
-from molva.http.openai.form import FORMATS, TRANSLATION_FORMATS, Wishes, parse_fields
+from molva.http.openai.form import FORMATS, TRANSLATION_FORMATS, Wishes, parse_fields, require_file
 from molva.http.openai.problems import INTERNAL, error_object
 from molva.http.openai.schemas import ANSWERS, ERRORS, FORM
 from molva.http.sse import EventStream, data_frame, with_heartbeats
@@ -90,6 +90,7 @@ async def _serve(request: Request, task: Task) -> Response:
     async with AsyncExitStack() as work:
         audio = await work.enter_async_context(spooled(state.spool))
         form = await read_form(request, audio, max_file_bytes=state.limits.upload_bytes)
+        require_file(form)
         formats = FORMATS if task == "transcribe" else TRANSLATION_FORMATS
         wishes = parse_fields(form.fields, await chooser(state, task), formats=formats)
         asked = _Request(wishes, _options(wishes, task), state, audio)

@@ -1,0 +1,166 @@
+"""Shapes of jobs and their form, for the OpenAPI document."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from molva.http.jobs.form import PRIORITIES, TASKS
+from molva.http.schemas import TranscriptBody
+
+Priority = Literal["low", "normal", "high"]
+JobStatus = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class Submitted(BaseModel):
+    """POST /jobs: the job is kept, also over a restart."""
+
+    job_id: str = Field(json_schema_extra={"format": "uuid"})
+
+
+class JobSummary(BaseModel):
+    """A job without its segments. What is not known is absent."""
+
+    id: UUID
+    status: JobStatus
+    task: Literal["transcribe", "translate"]
+    language: Annotated[str | None, Field(description="ISO 639-1; asked for, or heard")] = None
+    priority: Priority
+    model: Annotated[str, Field(description="Name of the one that serves it")]
+    progress: Annotated[int, Field(ge=0, le=100, description="100 only when it is done")]
+    duration_secs: Annotated[float | None, Field(description="Of the recording, once it has been looked through")] = (
+        None
+    )
+    error: Annotated[str | None, Field(description="Why it failed")] = None
+    webhook_url: str | None = None
+    filename: str | None = None
+    created_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    completed_at: Annotated[str | None, Field(json_schema_extra={"format": "date-time"})] = None
+
+
+class JobWord(BaseModel):
+    """One word; seconds from the start of the recording."""
+
+    text: str
+    start: float
+    end: float
+    probability: Annotated[float, Field(ge=0, le=1)]
+
+
+class JobSegment(BaseModel):
+    """One stretch of speech; seconds from the start of the recording."""
+
+    index: int
+    start: float
+    end: float
+    text: str
+    words: list[JobWord]
+
+
+class JobDocument(JobSummary):
+    """A job. `segments` is empty until it is done."""
+
+    segments: list[JobSegment]
+
+
+class JobPage(BaseModel):
+    """GET /jobs: newest first."""
+
+    jobs: list[JobSummary]
+    next_cursor: Annotated[str | None, Field(description="Ask for it as `cursor` to get the next ones")]
+
+
+class JobsProblem(BaseModel):
+    """Every error of the jobs door."""
+
+    error: str
+    code: str
+    state: Annotated[str | None, Field(description="Of the model, with `model_not_ready`")] = None
+    retry_after_secs: Annotated[int | None, Field(description="As Retry-After, with `model_not_ready`")] = None
+
+
+def _error(description: str) -> dict[str, Any]:
+    return {"model": JobsProblem, "description": description}
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    401: _error("`invalid_api_key`, where the server asks for keys"),
+    403: _error("`origin_denied`"),
+    500: _error("`internal`"),
+    503: _error("`store_unavailable`: the database does not answer"),
+}
+"""Of every route here."""
+BAD_REQUEST: dict[int | str, dict[str, Any]] = {400: _error("`invalid_option`, `invalid_format`")}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    400: _error("`invalid_option`: no UUID, or a query parameter of the wrong type; `invalid_format`"),
+    404: _error("`job_not_found`"),
+}
+CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: _error("`job_finished`: it has ended already; `job_not_done`: it has no result")
+}
+SUBMISSION_ERRORS: dict[int | str, dict[str, Any]] = {
+    **ERRORS,
+    400: _error(
+        "`missing_audio`, `empty_body`, `invalid_option`, `unsupported_task`, `address_refused`, `fetch_failed`"
+    ),
+    409: _error("`idempotency_mismatch`"),
+    413: _error("`payload_too_large`: what is at audio_url"),
+    503: _error("`model_not_ready` with Retry-After, `pool_closed`, `store_unavailable`"),
+    507: _error("`disk_full`"),
+}
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}, "description": "Events `progress`, `done` and `error`"}
+}
+_TEXT = {"schema": {"type": "string"}}
+RESULT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": TranscriptBody,
+        "description": "In the format asked for",
+        "content": {
+            "text/plain": _TEXT,
+            "text/vtt": _TEXT,
+            "text/markdown": _TEXT,
+            "text/tab-separated-values": _TEXT,
+            "application/x-subrip": _TEXT,
+        },
+    }
+}
+
+FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["audio"],
+                    "properties": {
+                        "audio": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "Any container and codec, of any size; or audio_url in its place",
+                        },
+                        "language": {
+                            "type": "string",
+                            "pattern": "^[a-z]{2}$",
+                            "description": "ISO 639-1; absent lets the model tell, `auto` is refused",
+                        },
+                        "task": {"type": "string", "enum": list(TASKS), "default": "transcribe"},
+                        "model": {"type": "string", "description": "A name of GET /v1/models; absent: by language"},
+                        "priority": {"type": "string", "enum": list(PRIORITIES), "default": "normal"},
+                        "webhook_url": {
+                            "type": "string",
+                            "format": "uri",
+                            "description": "Gets the job by POST when it has ended",
+                        },
+                        "audio_url": {
+                            "type": "string",
+                            "format": "uri",
+                            "description": "Where the server fetches the recording, in place of audio",
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
