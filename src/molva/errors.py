@@ -25,6 +25,7 @@
     │   └── InferencePanic         inference_panic      it failed in a way that it should not
     ├── InferenceTimeout           inference_timeout    the run took longer than the operator allows
     ├── Busy                       timeout              no place became free in time; try again later
+    │   └── ModelNotReady          model_not_ready      the model is not in memory, and the caller cannot wait
     ├── SpoolFull                  disk_full            no room on the disk for what is being uploaded
     ├── ModelLoading               initializing         the server has started, its model has not
     ├── ShuttingDown               pool_closed          the server is draining
@@ -160,6 +161,7 @@ class ModelFilesInvalid(ModelError):
     def __init__(self, file_name: str, problem: str) -> None:
         super().__init__(f"Model file '{file_name}': {problem}")
         self.file_name = file_name
+        self.problem = problem
 
 
 class DeviceUnavailable(ModelError):
@@ -218,6 +220,17 @@ class Busy(MolvaError):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__()
         self.retry_after_s = retry_after_s
+
+
+class ModelNotReady(Busy):
+    """The model is not in memory; try again later"""
+
+    code = "model_not_ready"
+
+    def __init__(self, state: str, retry_after_s: int) -> None:
+        super().__init__(retry_after_s)
+        self.state = state
+        """`unloaded`, `loading` or `waiting_for_gpu`."""
 
 
 class SpoolFull(MolvaError):

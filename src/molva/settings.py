@@ -11,6 +11,7 @@ from molva.errors import SettingsError
 
 Device = Literal["cpu", "cuda", "coreml"]
 EndpointMode = Literal["auto", "assistant", "manual"]
+Lifecycle = Literal["eager", "lazy"]
 Precision = Literal["auto", "int8", "fp32"]
 
 
@@ -36,6 +37,12 @@ class Settings(BaseSettings):
     precision: Precision = Field("auto", description="Weights of the encoder; auto takes INT8 on a CPU.")
     max_models: int = Field(1, ge=1, le=64, description="Models in memory; the idle one used longest ago makes room.")
     workers: int = Field(0, ge=0, le=256, description="Inference threads; 0 takes one for each core.")
+
+    lifecycle: Lifecycle = Field("eager", description="When the model is loaded: at start, or when first needed.")
+    model_idle_timeout_secs: int | None = Field(
+        None, ge=0, description="An unused model is unloaded after so long; 0 never does. Default: 300 if lazy, else 0."
+    )
+    gpu_poll_interval_secs: int = Field(30, ge=1, description="How often loading is tried while a GPU is full.")
 
     pool_size: int | None = Field(
         None, ge=1, le=1024, description="Sessions and requests that are served at once. Default: what was measured."
@@ -70,6 +77,13 @@ class Settings(BaseSettings):
     def spool(self) -> Path:
         """Where uploads are kept while they are transcribed."""
         return _at_home(self.data_dir / "spool")
+
+    @property
+    def model_idle_timeout_s(self) -> float | None:
+        """Of a model that nobody uses; None keeps it in memory."""
+        if self.model_idle_timeout_secs is None:
+            return 300 if self.lifecycle == "lazy" else None
+        return self.model_idle_timeout_secs or None
 
     @property
     def checkout_timeout_s(self) -> float:

@@ -22,6 +22,11 @@ def data_frame(event: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(event, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 
+def event_frame(name: str, event: dict[str, Any]) -> bytes:
+    """One event with a name."""
+    return f"event: {name}\n".encode() + data_frame(event)
+
+
 async def with_heartbeats(
     frames: AsyncIterator[bytes], interval_s: float = HEARTBEAT_S, *, heartbeat: bytes = HEARTBEAT
 ) -> AsyncIterator[bytes]:
