@@ -110,3 +110,11 @@ def test_every_setting_is_documented_with_its_default() -> None:
         assert f"`MOLVA_{name.upper()}`" in row
         default = "" if field.default in (None, (), False) else f"`{field.default}`"
         assert default in row
+
+
+def test_an_unused_model_goes_after_five_minutes_if_lazy_and_never_if_eager_unless_said_otherwise() -> None:
+    assert read_settings().model_idle_timeout_s is None
+    assert read_settings(lifecycle="lazy").model_idle_timeout_s == 300
+    for lifecycle in ("eager", "lazy"):
+        assert read_settings(lifecycle=lifecycle, model_idle_timeout_secs=7).model_idle_timeout_s == 7
+        assert read_settings(lifecycle=lifecycle, model_idle_timeout_secs=0).model_idle_timeout_s is None

@@ -31,7 +31,8 @@ from molva.models.store import ModelStore
 from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet
 from molva.runtime.gpu import Gpu, GpuPatience, read_gpu
-from molva.runtime.loading import load_engine, measure, prepare, size_mb
+from molva.runtime.loading import load_engine, measure, prepare, size_mb, warm_road
+from molva.runtime.memory import keep_one_heap
 from molva.runtime.provision import AUTO, Hub, choose_model
 from molva.runtime.recognizer import Recognizer
 from molva.runtime.scheduler import Lane, Scheduler
@@ -55,6 +56,7 @@ def serve(settings: Settings, hub: Hub, *, announce: Callable[[str], None], on_d
     if settings.model != AUTO:
         find(settings.model)
     listener = bind(settings.host, settings.port)
+    keep_one_heap()
     return asyncio.run(_Server(settings, hub, listener, announce, on_download).run())
 
 
@@ -178,8 +180,10 @@ class _Server:
             settings = self._settings
             choice = choose_model(settings.model, self._state.store, self._hub, self._on_download)
             expected = prepare(choice.model, device=settings.device, precision=settings.precision)
+            vad = load_vad()
+            warm_road(vad)
             gpu = read_gpu() if settings.device == "cuda" else None
-            recognizer = self._assemble(expected, load_vad())
+            recognizer = self._assemble(expected, vad)
             loop.call_soon_threadsafe(self._introduce, recognizer, gpu, choice.reason)
         except Exception as error:  # noqa: BLE001 - it is raised again in the main thread, which ends the process
             loop.call_soon_threadsafe(self._give_up, error)

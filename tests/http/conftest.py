@@ -202,14 +202,19 @@ def running(state: ServerState, server: Uvicorn) -> Iterator[Running]:
     finally:
         server.should_exit = True
         thread.join(15)
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(_cancel_others())
         if state.recognizer is not None:
             state.recognizer.close()
         assert not thread.is_alive()
         loop.close()
+
+
+async def _cancel_others() -> None:
+    """As the end of a real server's loop does: what loads or drops a model may still be at it."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 @dataclass
