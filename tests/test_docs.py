@@ -13,6 +13,7 @@ from molva.cli import app
 from molva.errors import MolvaError
 from molva.http import live_socket, websocket
 from molva.http.app import create_app
+from molva.http.jobs.problems import HTTP_CODES
 from molva.http.jobs.shapes import (
     BAD_REQUEST,
     CONFLICT,
@@ -33,6 +34,7 @@ from molva.spool import Spool
 
 ROOT = Path(__file__).parent.parent
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]}
+DOORS = [PAGES[name] for name in ("native.md", "openai.md", "realtime.md", "jobs.md", "model-life.md")]
 
 
 def subclasses(kind: type[MolvaError]) -> Iterator[type[MolvaError]]:
@@ -57,7 +59,8 @@ def test_every_code_that_reaches_a_client_has_a_page() -> None:
     codes = {kind.code for kind in reaching - unseen}
     codes |= {"invalid_audio", "transcription_error", "inference_error", "internal", "origin_denied"}
     assert len(codes) > 10
-    pages = "".join(PAGES[name] for name in ("native.md", "openai.md", "jobs.md", "webhooks.md"))
+    codes |= set(HTTP_CODES.values())
+    pages = "".join(PAGES[name] for name in ("native.md", "openai.md", "jobs.md", "webhooks.md", "model-life.md"))
     assert [code for code in codes if f"`{code}`" not in pages] == []
 
 
@@ -84,7 +87,7 @@ def test_every_route_has_a_page(tmp_path: Path) -> None:
     paths = asgi.openapi()["paths"]
     assert len(paths) >= 5
     for path in [*paths, "/docs", "/openapi.json"]:
-        assert any(f"`{path}`" in PAGES[name] for name in ("native.md", "openai.md", "realtime.md", "jobs.md")), path
+        assert any(f"`{path}`" in page for page in DOORS), path
 
 
 def test_every_code_of_the_jobs_door_is_in_its_page() -> None:

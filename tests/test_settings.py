@@ -8,7 +8,8 @@ import pytest
 
 from molva.cli.serve import serve
 from molva.errors import SettingsError
-from molva.settings import Settings, is_loopback, read_settings
+from molva.loopback import is_loopback
+from molva.settings import Settings, read_settings
 
 VARIABLES_ONLY = {"api_key", "webhook_secret"}
 """Secrets: every user of a machine can read the flags of its processes."""
@@ -144,3 +145,11 @@ def test_every_setting_is_documented_with_its_default() -> None:
         [row] = [line for line in page.splitlines() if line.startswith(f"| {flag} | `MOLVA_{name.upper()}` |")]
         default = "" if field.default in (None, (), False) else f"`{field.default}`"
         assert default in row
+
+
+def test_an_unused_model_goes_after_five_minutes_if_lazy_and_never_if_eager_unless_said_otherwise() -> None:
+    assert read_settings().model_idle_timeout_s is None
+    assert read_settings(lifecycle="lazy").model_idle_timeout_s == 300
+    for lifecycle in ("eager", "lazy"):
+        assert read_settings(lifecycle=lifecycle, model_idle_timeout_secs=7).model_idle_timeout_s == 7
+        assert read_settings(lifecycle=lifecycle, model_idle_timeout_secs=0).model_idle_timeout_s is None

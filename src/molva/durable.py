@@ -18,7 +18,6 @@ from molva.outbound.fetch import fetch
 from molva.outbound.policy import AddressPolicy
 from molva.runtime.fleet import Lease
 from molva.runtime.model_state import ModelEvent
-from molva.runtime.recognizer import Recognizer
 from molva.settings import Settings
 from molva.speech.vad import VadModel
 from molva.spool import SpoolFile
@@ -80,6 +79,7 @@ class Durable:
             register=self._register,
         )
         state.jobs = self._jobs
+        state.model_listeners.append(self._tell)
         state.check_webhook_url = self._check_webhook_url
         if settings.job_url_hosts != frozenset():
             state.fetch = self._fetch
@@ -90,10 +90,6 @@ class Durable:
         if self._settings.webhooks:
             self._sender.start()
         self._housekeeping = asyncio.create_task(self._keep_house())
-
-    def listen(self, recognizer: Recognizer) -> None:
-        """Tell those who want to hear it what becomes of the main model."""
-        recognizer.on_model_event(self._tell)
 
     async def stop(self, timeout_s: float) -> None:
         """Hand back what is not finished within the time."""
@@ -108,7 +104,7 @@ class Durable:
         await asyncio.to_thread(self._database.close)
 
     async def _lend(self, name: str) -> Lease:
-        await self._state.loaded.wait()
+        await self._state.serving.wait()
         assert self._state.recognizer is not None  # noqa: S101 - it is what has been loaded
         return await self._state.recognizer.lease(name)
 

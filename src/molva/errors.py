@@ -26,6 +26,7 @@
     │   └── InferencePanic         inference_panic      it failed in a way that it should not
     ├── InferenceTimeout           inference_timeout    the run took longer than the operator allows
     ├── Busy                       timeout              no place became free in time; try again later
+    │   └── ModelNotReady          model_not_ready      the model is not in memory, and the caller cannot wait
     ├── SpoolFull                  disk_full            no room on the disk for what is being uploaded
     ├── StoreError                 store_unavailable    the database of jobs and webhooks cannot be used now
     │   └── StoreFull              disk_full            no room on the disk for it
@@ -179,6 +180,7 @@ class ModelFilesInvalid(ModelError):
     def __init__(self, file_name: str, problem: str) -> None:
         super().__init__(f"Model file '{file_name}': {problem}")
         self.file_name = file_name
+        self.problem = problem
 
 
 class DeviceUnavailable(ModelError):
@@ -237,6 +239,17 @@ class Busy(MolvaError):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__()
         self.retry_after_s = retry_after_s
+
+
+class ModelNotReady(Busy):
+    """The model is not in memory; try again later"""
+
+    code = "model_not_ready"
+
+    def __init__(self, state: str, retry_after_s: int) -> None:
+        super().__init__(retry_after_s)
+        self.state = state
+        """`unloaded`, `loading` or `waiting_for_gpu`."""
 
 
 class SpoolFull(MolvaError):

@@ -21,7 +21,7 @@ from uuid import UUID
 import httpx2
 
 from molva.errors import OptionError
-from molva.settings import is_loopback
+from molva.loopback import is_loopback
 
 Job: TypeAlias = dict[str, Any]
 """As the server tells it; docs/jobs.md has the fields."""

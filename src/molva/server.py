@@ -15,25 +15,30 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from molva import __version__, assets
+from molva.durable import Durable
+from molva.engines.base import EngineInfo
 from molva.engines.cpu import usable_cores
 from molva.engines.silero import load_vad
-from molva.errors import SettingsError
+from molva.errors import ModelNotReady, SettingsError
 from molva.http.app import create_app
 from molva.http.origin import OriginPolicy
 from molva.http.state import Limits, ServerState, SessionLimits
 from molva.http.transport import WebSocketProtocol
 from molva.keys import KeyRing
+from molva.loopback import is_loopback
 from molva.models.catalog import DEFAULT_MODEL, find
 from molva.models.choice import parse_aliases
 from molva.models.download import OnProgress
 from molva.models.store import ModelStore
 from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet
-from molva.runtime.loading import load_engine, measure
+from molva.runtime.gpu import Gpu, GpuPatience, read_gpu
+from molva.runtime.loading import load_engine, measure, prepare, size_mb, warm_road
+from molva.runtime.memory import keep_one_heap
 from molva.runtime.provision import AUTO, Hub, choose_model
 from molva.runtime.recognizer import Recognizer
 from molva.runtime.scheduler import Lane, Scheduler
-from molva.settings import Settings, is_loopback
+from molva.settings import Settings
 from molva.speech.live import LiveRule
 from molva.spool import Spool
 
@@ -52,6 +57,7 @@ def serve(settings: Settings, hub: Hub, *, announce: Callable[[str], None], on_d
     if settings.model != AUTO:
         find(settings.model)
     listener = bind(settings.host, settings.port)
+    keep_one_heap()
     return asyncio.run(_Server(settings, hub, listener, announce, on_download).run())
 
 
@@ -123,6 +129,7 @@ class _Server:
             spool=Spool(settings.spool),
             store=ModelStore(settings.models),
             aliases=parse_aliases(settings.alias),
+            load_at_start=settings.lifecycle == "eager",
             sessions=SessionLimits(
                 checkout_timeout_s=settings.checkout_timeout_s,
                 idle_timeout_s=settings.idle_timeout_secs,
@@ -131,12 +138,15 @@ class _Server:
                 rule=LiveRule(min_silence_ms=settings.min_silence_ms, endpoint=settings.endpoint_mode != "manual"),
             ),
         )
+        self._vad = load_vad()
+        self._durable = Durable(settings, self._state, self._vad) if settings.jobs else None
         self._uvicorn = Uvicorn(
             create_app(self._state, OriginPolicy(settings.allow_origin, settings.cors_allow_any), _keys(settings)),
             ws_frame_max_bytes=settings.ws_frame_max_bytes,
             drain_s=settings.drain_s,
         )
         self._failure: Exception | None = None
+        self._opening: asyncio.Task[None] | None = None
         if 0 < settings.max_session_secs < settings.idle_timeout_secs:
             log.warning(
                 "a live session ends after %d s (--max-session-secs): none is ever idle for %d s (--idle-timeout-secs)",
@@ -148,11 +158,15 @@ class _Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        if self._durable is not None:
+            self._durable.start()
         # A daemon thread: a download must not keep a process alive that was told to stop.
-        threading.Thread(target=self._load, args=(loop,), name="loading", daemon=True).start()
+        threading.Thread(target=self._provision, args=(loop,), name="provisioning", daemon=True).start()
         try:
             await self._uvicorn.serve(sockets=[self._listener])
         finally:
+            if self._durable is not None:
+                await self._durable.stop(CLOSE_TIMEOUT_S)
             self._state.spool.close()
         self._close()
         if self._failure is not None:
@@ -167,49 +181,78 @@ class _Server:
         self._state.drain()
         self._uvicorn.should_exit = True
 
-    def _load(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Runs beside the event loop, which answers /health meanwhile."""
+    def _provision(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Bring all that the model needs but the memory. Runs beside the event loop, which answers meanwhile."""
         try:
             settings = self._settings
-            choice = choose_model(settings.model, ModelStore(settings.models), self._hub, self._on_download)
-            workers = settings.workers or usable_cores()
-            engine = load_engine(choice.model, device=settings.device, precision=settings.precision, workers=workers)
-            scheduler = Scheduler(workers)
-            lane = scheduler.lane(engine, measure(engine))
-            admission = Admission(
-                settings.pool_size, max_waiting=settings.max_waiting, timeout_s=settings.checkout_timeout_s
-            )
-            admission.measure(lane)
-            fleet = Fleet(
-                lambda name: self._load_more(name, scheduler),
-                max_loaded=settings.max_models,
-                timeout_s=settings.checkout_timeout_s,
-            )
-            fleet.add(engine.info.model, lane)
-            recognizer = Recognizer(scheduler, fleet, load_vad(), admission, engine.info)
-            loop.call_soon_threadsafe(self._serve_with, recognizer, choice.reason)
+            choice = choose_model(settings.model, self._state.store, self._hub, self._on_download)
+            expected = prepare(choice.model, device=settings.device, precision=settings.precision)
+            warm_road(self._vad)
+            gpu = read_gpu() if settings.device == "cuda" else None
+            recognizer = self._assemble(expected)
+            loop.call_soon_threadsafe(self._introduce, recognizer, gpu, choice.reason)
         except Exception as error:  # noqa: BLE001 - it is raised again in the main thread, which ends the process
             loop.call_soon_threadsafe(self._give_up, error)
 
-    def _load_more(self, name: str, scheduler: Scheduler) -> Lane:
-        """A model that somebody asks for; it is never downloaded then. Blocking; raises ModelError."""
+    def _assemble(self, expected: EngineInfo) -> Recognizer:
         settings = self._settings
-        model = ModelStore(settings.models).require(find(name))
-        log.info("loading %s", name)
-        engine = load_engine(model, device=settings.device, precision=settings.precision, workers=scheduler.workers)
-        return scheduler.lane(engine, measure(engine))
+        scheduler = Scheduler(settings.workers or usable_cores())
 
-    def _serve_with(self, recognizer: Recognizer, reason: str) -> None:
+        def load(name: str) -> Lane:
+            """Blocking; raises ModelError. A model that somebody asks for is never downloaded."""
+            model = self._state.store.require(find(name))
+            # What was chosen at start stays: to find out once more that no INT8 can be made takes minutes.
+            precision = expected.precision if name == expected.model else settings.precision
+            engine = load_engine(model, device=settings.device, precision=precision, workers=scheduler.workers)
+            return scheduler.lane(engine, measure(engine))
+
+        def needed_mb(name: str) -> int:
+            return size_mb(self._state.store.require(find(name)))
+
+        patience = GpuPatience(settings.gpu_poll_interval_secs, needed_mb)
+        fleet = Fleet(
+            load,
+            max_loaded=settings.max_models,
+            idle_timeout_s=settings.model_idle_timeout_s,
+            gpu=patience if settings.device == "cuda" else None,
+        )
+        admission = Admission(
+            settings.pool_size, max_waiting=settings.max_waiting, timeout_s=settings.checkout_timeout_s
+        )
+        return Recognizer(scheduler, fleet, self._vad, admission, expected)
+
+    def _introduce(self, recognizer: Recognizer, gpu: Gpu | None, reason: str) -> None:
+        self._state.gpu = gpu
+        self._state.introduce(recognizer)
+        self._opening = asyncio.ensure_future(self._open(recognizer, reason))
+
+    async def _open(self, recognizer: Recognizer, reason: str) -> None:
+        """Load the model, unless it is loaded by need, and open the doors."""
+        if self._state.load_at_start:
+            try:
+                (await recognizer.lease()).release()
+            except ModelNotReady:
+                pass  # somebody would not wait for the GPU, and has unloaded it
+            except Exception as error:  # noqa: BLE001 - it ends the process; see above
+                self._give_up(error)
+                return
         self._state.serve_with(recognizer)
-        if self._state.draining:
-            return
+        if not self._state.draining:
+            self._announce(self._announcement(recognizer, reason))
+
+    def _announcement(self, recognizer: Recognizer, reason: str) -> str:
         host, port = self._listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         info, places = recognizer.info, self._state.pool_size
-        self._announce(
+        sessions = f"{places} {'session' if places == 1 else 'sessions'} at once"
+        if recognizer.model_state().state != "ready":
+            reason += "; it is loaded when it is first needed"
+            if self._settings.pool_size is None:
+                sessions = "as many sessions as it then turns out to sustain"
+        return (
             f"molva {__version__} is ready at {address}\n"
             f"model: {info.model} ({info.title}, {info.precision} on {info.device}): {reason}\n"
-            f"live:  {places} {'session' if places == 1 else 'sessions'} at once, ws{address[4:]}/v1/ws\n"
+            f"live:  {sessions}, ws{address[4:]}/v1/ws\n"
             f"try:   curl --data-binary @{_clip()} {address}/v1/transcribe"
         )
 

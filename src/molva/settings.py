@@ -1,7 +1,7 @@
 """Settings of the server: the only reader of the environment. Defaults < `MOLVA_…` variables < flags."""
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -9,10 +9,12 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from molva.errors import SettingsError
+from molva.loopback import is_loopback
 from molva.webhooks.signing import parse_secret
 
 Device = Literal["cpu", "cuda", "coreml"]
 EndpointMode = Literal["auto", "assistant", "manual"]
+Lifecycle = Literal["eager", "lazy"]
 Precision = Literal["auto", "int8", "fp32"]
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
@@ -41,6 +43,12 @@ class Settings(BaseSettings):
     precision: Precision = Field("auto", description="Weights of the encoder; auto takes INT8 on a CPU.")
     max_models: int = Field(1, ge=1, le=64, description="Models in memory; the idle one used longest ago makes room.")
     workers: int = Field(0, ge=0, le=256, description="Inference threads; 0 takes one for each core.")
+
+    lifecycle: Lifecycle = Field("eager", description="When the model is loaded: at start, or when first needed.")
+    model_idle_timeout_secs: int | None = Field(
+        None, ge=0, description="An unused model is unloaded after so long; 0 never does. Default: 300 if lazy, else 0."
+    )
+    gpu_poll_interval_secs: int = Field(30, ge=1, description="How often loading is tried while a GPU is full.")
 
     pool_size: int | None = Field(
         None, ge=1, le=1024, description="Sessions and requests that are served at once. Default: what was measured."
@@ -119,6 +127,13 @@ class Settings(BaseSettings):
         return _at_home(self.data_dir / "spool")
 
     @property
+    def model_idle_timeout_s(self) -> float | None:
+        """Of a model that nobody uses; None keeps it in memory."""
+        if self.model_idle_timeout_secs is None:
+            return 300 if self.lifecycle == "lazy" else None
+        return self.model_idle_timeout_secs or None
+
+    @property
     def checkout_timeout_s(self) -> float:
         return max(self.pool_checkout_timeout_secs, 1)
 
@@ -189,12 +204,3 @@ def _at_home(folder: Path) -> Path:
         return folder.expanduser()
     except RuntimeError:  # a user id without a name and without HOME, as containers have
         return Path(*folder.parts[1:])
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`: localhost, ::1 or anything in 127.0.0.0/8."""
-    name = host.strip("[]").lower()
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"

@@ -251,9 +251,7 @@ def left_over(folder: Path) -> list[str]:
     with sqlite3.connect(folder / "molva.db") as connection:
         [integrity] = connection.execute("PRAGMA integrity_check").fetchone()
         problems += [] if integrity == "ok" else [f"the database: {integrity}"]
-        [unfinished] = connection.execute(
-            "SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')"
-        ).fetchone()
+        [unfinished] = connection.execute("SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')").fetchone()
         problems += [f"{unfinished} jobs never ended"] if unfinished else []
     connection.close()
     return problems

@@ -60,7 +60,8 @@ def answers(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode) -
 def test_every_answer_is_documented(server: JobServer) -> None:
     document = schemathesis.openapi.from_url(f"{server.server.url}/openapi.json")
     known = {"model": "whisper-1", "job_id": server.done().id}
-    operations = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
+    found = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
+    operations = [operation for operation in found if operation.path != "/model/events"]  # it has no end
     assert len(operations) >= 8
     for operation in operations:
         right = answers(operation, GenerationMode.POSITIVE)

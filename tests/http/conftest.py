@@ -28,6 +28,8 @@ from molva.keys import KeyRing
 from molva.models.store import ModelStore
 from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet
+from molva.runtime.gpu import GpuPatience
+from molva.runtime.model_state import State
 from molva.runtime.recognizer import Recognizer
 from molva.runtime.scheduler import Lane, Scheduler
 from molva.samples import Samples
@@ -60,6 +62,19 @@ class Running:
         self.loop.call_soon_threadsafe(self.state.drain)
         self.wait_until(lambda state: state.draining)
 
+    def load(self) -> None:
+        """Have the model loaded, and wait until it is."""
+
+        async def load() -> None:
+            assert self.state.recognizer is not None
+            (await self.state.recognizer.lease(timeout_s=20)).release()
+
+        asyncio.run_coroutine_threadsafe(load(), self.loop).result(20)
+
+    def wait_for_model(self, state: State) -> None:
+        """Until the main model is in this state."""
+        self.wait_until(lambda server: server.model_state.state == state)
+
     @property
     def ws_url(self) -> str:
         return self.url.replace("http", "ws", 1) + "/v1/ws"
@@ -72,18 +87,45 @@ class Running:
             time.sleep(0.005)
 
 
+@dataclass
+class Loading:
+    """What happens whenever the main model is loaded: a wait for the gate, then the next error where one is left."""
+
+    errors: list[Exception] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+    attempts: int = 0
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def __call__(self) -> None:
+        self.attempts += 1
+        assert self.gate.wait(20)
+        if self.errors:
+            raise self.errors.pop(0)
+
+
 def recognizer_over(
-    engine: Engine, scheduler: Scheduler, admission: Admission, load: Callable[[str], Lane] | None = None
+    engine: Engine,
+    scheduler: Scheduler,
+    admission: Admission,
+    load: Callable[[str], Lane] | None = None,
+    *,
+    loading: Callable[[], None] = lambda: None,
+    idle_timeout_s: float | None = None,
+    gpu: GpuPatience | None = None,
 ) -> Recognizer:
-    """A recogniser whose model is loaded; others come from `load`."""
+    """A recogniser whose main model is not loaded yet; other models come from `load`."""
 
-    def nothing(name: str) -> Lane:
-        raise ModelNotInstalled
+    def load_any(name: str) -> Lane:
+        if name == engine.info.model:
+            loading()
+            return scheduler.lane(engine)
+        if load is None:
+            raise ModelNotInstalled
+        return load(name)
 
-    fleet = Fleet(load or nothing, max_loaded=2, timeout_s=5)
-    lane = scheduler.lane(engine)
-    fleet.add(engine.info.model, lane)
-    admission.measure(lane)
+    fleet = Fleet(load_any, max_loaded=2, idle_timeout_s=idle_timeout_s, gpu=gpu)
     return Recognizer(scheduler, fleet, load_vad(), admission, engine.info)
 
 
@@ -103,8 +145,15 @@ def serving(
     store: ModelStore | None = None,
     load: Callable[[str], Lane] | None = None,
     jobs: Jobs | None = None,
+    lazy: bool = False,
+    loading: Callable[[], None] = lambda: None,
+    idle_timeout_s: float | None = None,
+    gpu: GpuPatience | None = None,
 ) -> Iterator[Running]:
-    """Serve `engine`, or a server that is still loading where there is none."""
+    """Serve `engine`, or a server that is still at its start where there is none.
+
+    Its model is loaded already, unless `lazy`; `load` brings other models.
+    """
     limits = limits or Limits(body_bytes=5_000_000, max_audio_s=7200, inference_timeout_s=60)
     sessions = sessions or SessionLimits(checkout_timeout_s=checkout_timeout_s, inference_timeout_s=60)
     with tempfile.TemporaryDirectory() as folder:
@@ -120,10 +169,22 @@ def serving(
         )
         if engine is not None:
             admission = Admission(pool_size, max_waiting=max_waiting, timeout_s=checkout_timeout_s)
-            state.serve_with(recognizer_over(engine, Scheduler(workers), admission, load))
+            state.serve_with(
+                recognizer_over(
+                    engine,
+                    Scheduler(workers),
+                    admission,
+                    load,
+                    loading=loading,
+                    idle_timeout_s=idle_timeout_s,
+                    gpu=gpu,
+                )
+            )
         app = create_app(state, origins or OriginPolicy(), keys)
         try:
             with running(state, Uvicorn(app, ws_frame_max_bytes=ws_frame_max_bytes, drain_s=5)) as server:
+                if engine is not None and not lazy:
+                    server.load()
                 yield server
         finally:
             spool.close()
@@ -144,10 +205,19 @@ def running(state: ServerState, server: Uvicorn) -> Iterator[Running]:
     finally:
         server.should_exit = True
         thread.join(15)
+        loop.run_until_complete(_cancel_others())
         if state.recognizer is not None:
             state.recognizer.close()
         assert not thread.is_alive()
         loop.close()
+
+
+async def _cancel_others() -> None:
+    """As the end of a real server's loop does: what loads or drops a model may still be at it."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 @dataclass

@@ -460,7 +460,8 @@ class TestDocuments:
         own = {"/health", "/ready", "/v1/models", *FILE_ROUTES}
         uploads = {"/v1/audio/transcriptions", "/v1/audio/translations"}
         tokens = {"/v1/realtime/client_secrets", "/v1/realtime/transcription_sessions"}
-        assert set(document["paths"]) == own | uploads | tokens | {"/v1/models/{model}"}
+        life = {"/model/status", "/model/load", "/model/unload", "/model/events"}
+        assert set(document["paths"]) == own | uploads | tokens | life | {"/v1/models/{model}"}
 
         def documented(path: str, method: str = "post") -> set[str]:
             return set(document["paths"][path][method]["responses"])

@@ -8,6 +8,7 @@ import wave
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,19 +109,25 @@ async def house(
     ended: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[House]:
     scheduler = Scheduler(1)
-    fleet = Fleet(lambda name: scheduler.lane(FakeEngine()), max_loaded=2, timeout_s=5)
-    fleet.add("fake", scheduler.lane(engine or FakeEngine()))
+    engine = engine or FakeEngine()
+    fleet = Fleet(lambda name: scheduler.lane(engine), max_loaded=1)
     database = Database(folder / "molva.db", TABLES)
     spool = Spool(folder / "spool")
     kept = store(database)
-    jobs = Jobs(kept, AudioShelf(folder / "jobs"), lend or fleet.lease, load_vad(), rules=rules, ended=ended)
+    jobs = Jobs(
+        kept,
+        AudioShelf(folder / "jobs"),
+        lend or partial(fleet.lease, timeout_s=None),
+        load_vad(),
+        rules=rules,
+        ended=ended,
+    )
     jobs.start()
     try:
         yield House(jobs, kept, folder, spool)
     finally:
         await jobs.stop(10)
         await asyncio.to_thread(scheduler.close)
-        fleet.close()
         database.close()
         spool.close()
 

@@ -70,7 +70,7 @@ def test_fp32_is_served_where_int8_comes_out_wrong(
     def refuse(*_: object, **__: object) -> float:
         raise ModelFilesInvalid("v3_ctc.onnx", "its INT8 form agrees with it only to 0.640")
 
-    monkeypatch.setattr(loading, "quantize_encoder", refuse)
+    monkeypatch.setattr(loading, "quantize_apart", refuse)
     model = store.require(find("gigaam-v3-ctc"))
     with caplog.at_level(logging.WARNING):
         assert load_engine(model, device="cpu", precision="auto", workers=1).info.precision == "fp32"

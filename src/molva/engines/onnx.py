@@ -20,11 +20,7 @@ def open_session(path: Path, device: str = "cpu") -> onnxruntime.InferenceSessio
     Raises DeviceUnavailable where this build of ONNX Runtime or this machine lacks the device, ModelFilesInvalid
     where the file is no loadable graph.
     """
-    provider = PROVIDERS.get(device)
-    if provider is None:
-        raise DeviceUnavailable(f"Unknown device '{device}'. Choose one of: {', '.join(PROVIDERS)}.")
-    if provider not in onnxruntime.get_available_providers():
-        raise DeviceUnavailable(f"This build of ONNX Runtime has no support for '{device}'. {HOW_TO_GET[device]}")
+    provider = find_provider(device)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -38,3 +34,13 @@ def open_session(path: Path, device: str = "cpu") -> onnxruntime.InferenceSessio
     if session.get_providers()[0] != provider:  # it falls back to the CPU without an error
         raise DeviceUnavailable(f"'{device}' was found but could not be started. {HOW_TO_GET[device]}")
     return session
+
+
+def find_provider(device: str) -> str:
+    """ONNX Runtime's name for a device. Raises DeviceUnavailable where this build cannot use it."""
+    provider = PROVIDERS.get(device)
+    if provider is None:
+        raise DeviceUnavailable(f"Unknown device '{device}'. Choose one of: {', '.join(PROVIDERS)}.")
+    if provider not in onnxruntime.get_available_providers():
+        raise DeviceUnavailable(f"This build of ONNX Runtime has no support for '{device}'. {HOW_TO_GET[device]}")
+    return provider

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from molva.engines.base import EngineInfo, Hypothesis, Options, Token
+from molva.engines.base import EngineInfo, Hypothesis, Options, Task, Token
 from molva.engines.cpu import usable_cores
 from molva.errors import DeviceUnavailable, InferenceError, ModelError, ModelFilesInvalid
 from molva.samples import Samples, seconds
@@ -165,11 +165,9 @@ def load(directory: Path, *, model: str, variant: str, device: str = "cpu", work
 
     Raises ModelError without faster-whisper, ModelFilesInvalid naming the file, DeviceUnavailable for the device.
     """
-    try:
-        from faster_whisper import WhisperModel
-    except ImportError as error:
-        raise ModelError("Whisper models need one more package: pip install 'molva[whisper]'.") from error
-    check_device(device)
+    prepare(device)
+    from faster_whisper import WhisperModel
+
     check_files(directory)
     vocabulary = read_vocabulary(directory / "tokenizer.json")
     try:
@@ -200,8 +198,7 @@ def load(directory: Path, *, model: str, variant: str, device: str = "cpu", work
         family="whisper",
         variant=variant,
         languages=tuple(code for code in whisper.supported_languages if f"<|{code}|>" in vocabulary),
-        # Turbo was not trained to translate: it answers in the language it hears.
-        tasks=("transcribe",) if variant.endswith("turbo") else ("transcribe", "translate"),
+        tasks=tasks(variant),
         vocabulary_size=vocabulary["<|notimestamps|>"] + 1 + N_TIMESTAMPS,
         precision=COMPUTE_TYPES[device],
         device=device,
@@ -209,6 +206,20 @@ def load(directory: Path, *, model: str, variant: str, device: str = "cpu", work
         may_repeat=True,
     )
     return WhisperEngine(info, whisper, text_tokens(vocabulary))
+
+
+def prepare(device: str) -> None:
+    """Import the libraries and look for the device. Raises ModelError without faster-whisper, DeviceUnavailable."""
+    try:
+        import faster_whisper  # noqa: F401
+    except ImportError as error:
+        raise ModelError("Whisper models need one more package: pip install 'molva[whisper]'.") from error
+    check_device(device)
+
+
+def tasks(variant: str) -> tuple[Task, ...]:
+    """What a size can do. Turbo was not trained to translate: it answers in the language it hears."""
+    return ("transcribe",) if variant.endswith("turbo") else ("transcribe", "translate")
 
 
 def check_device(device: str) -> None:

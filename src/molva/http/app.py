@@ -14,6 +14,7 @@ from molva.errors import MolvaError
 from molva.http import docs, native, websocket
 from molva.http.auth import Auth, declare_keys
 from molva.http.dialects import respond
+from molva.http.jobs import model as model_life
 from molva.http.jobs import records, stream, submission
 from molva.http.middleware import BodyLimit, DoubledPrefix, Head, Origin, RequestId
 from molva.http.openai import client_secrets, models, realtime, transcriptions
@@ -54,6 +55,7 @@ def create_app(state: ServerState, origins: OriginPolicy, keys: KeyRing | None =
     app.include_router(submission.router)
     app.include_router(records.router)
     app.include_router(stream.router)
+    app.include_router(model_life.router)
     app.include_router(docs.router)
     app.mount(docs.ASSETS, docs.assets)
     for kind in (MolvaError, RequestValidationError, HTTPException, Exception):

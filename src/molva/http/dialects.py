@@ -8,6 +8,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from molva.errors import InvalidKey, MolvaError
 from molva.http import native
+from molva.http.jobs import problems as jobs
 from molva.http.openai.problems import problem_for
 from molva.http.problems import problem
 
@@ -16,17 +17,26 @@ MODELS = "/v1/models"
 
 OPENAI = re.compile(r"/v1/(audio|realtime)(/.*)?|/v1/models/.+", re.DOTALL)
 
+JOBS = re.compile(r"/jobs(/.*)?|/model/.*", re.DOTALL)
+
 
 def respond(path: str, error: Exception) -> Response:
     """The response for any error on `path`, 500 without details for one that was not raised on purpose."""
     if is_openai(path) or (path == MODELS and isinstance(error, InvalidKey)):
         return problem_for(error)
+    if is_jobs(path):
+        return jobs.problem_for(error)
     return _native(path, error)
 
 
 def is_openai(path: str) -> bool:
     """Whether only OpenAI's clients use this path."""
     return OPENAI.fullmatch(path) is not None
+
+
+def is_jobs(path: str) -> bool:
+    """Whether this path is of the door of jobs and of the model's life."""
+    return JOBS.fullmatch(path) is not None
 
 
 def _native(path: str, error: Exception) -> Response:

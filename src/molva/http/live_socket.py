@@ -216,7 +216,7 @@ async def serve_line(
 ) -> None:
     """One accepted connection to its end: a place first, then the conversation.
 
-    `choose_model` is asked once a model is loaded. It may raise OptionError.
+    `choose_model` is asked once the server serves. It may raise OptionError.
     """
     sending = asyncio.ensure_future(line.outbox.run())
     try:
@@ -254,14 +254,12 @@ class _Admission:
         self.place: LivePlace | None = None
 
     async def wait(self) -> Ending | None:
-        """A place, once the model is loaded and one is free; None then."""
+        """A place, once the server serves, the model is in memory and a place is free; None then."""
         timeout_s = self._state.sessions.checkout_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                await self._state.loaded.wait()
-            recognizer = self._state.recognizer
-            assert recognizer is not None  # noqa: S101 - it is loaded
-            self.place = await recognizer.admit_session(await self._choose_model())
+                await self._state.serving.wait()
+            self.place = await self._state.admit().admit_session(await self._choose_model())
         except (TimeoutError, Busy):
             self._line.tell(busy(timeout_s))
             return Ending()

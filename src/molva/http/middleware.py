@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from molva.errors import OriginDenied, PayloadTooLarge
-from molva.http.dialects import is_openai, respond
+from molva.http.dialects import is_jobs, is_openai, respond
 from molva.http.origin import OriginPolicy
 from molva.keys import KeyRing
 
@@ -121,8 +121,9 @@ class Origin:
             log.warning("origin %.200r denied on %.200r", origin, scope["path"])
             await respond(scope["path"], OriginDenied())(scope, receive, send)
             return
-        may_send_key = is_openai(scope["path"]) or (self._keys is not None and self._keys.asks)
-        cors = self._policy.cors_headers(origin, may_send_key=may_send_key)
+        of_jobs = is_jobs(scope["path"])
+        may_send_key = of_jobs or is_openai(scope["path"]) or (self._keys is not None and self._keys.asks)
+        cors = self._policy.cors_headers(origin, may_send_key=may_send_key, may_delete=of_jobs)
 
         async def send_with_cors(message: Message) -> None:
             if message["type"] in ANSWERS:

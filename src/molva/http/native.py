@@ -16,9 +16,7 @@ from molva.errors import (
     InferenceError,
     InferencePanic,
     InferenceTimeout,
-    ModelLoading,
     MolvaError,
-    ShuttingDown,
 )
 from molva.formats.json import word_object
 from molva.http.clock import unix_time
@@ -29,7 +27,7 @@ from molva.http.rendering import Rendering
 from molva.http.schemas import ERRORS, Health, ModelInfo, NotReady, Ready, TranscriptBody
 from molva.http.sse import EventStream, data_frame, with_heartbeats
 from molva.http.state import ServerState
-from molva.runtime.recognizer import Recognition, Recognizer, check_audio
+from molva.runtime.recognizer import Recognition, check_audio
 from molva.samples import SAMPLE_RATE
 
 router = APIRouter()
@@ -58,8 +56,10 @@ async def health(request: Request) -> Health:
         model=state.model,
         version=__version__,
         device=state.device,
-        loaded=state.model_state == "ready",
-        model_state=state.model_state,
+        loaded=state.model_state.state == "ready",
+        model_state=state.model_state.state,
+        gpu_name=state.gpu.name if state.gpu else None,
+        vram_total_mb=state.gpu.total_mb if state.gpu else None,
         variant=info.variant if info else None,
         punctuation=info.punctuation if info else None,
         itn=info.punctuation if info else None,
@@ -71,10 +71,12 @@ async def ready(request: Request) -> Response:
     """Whether a request sent now would find a free place."""
     state: ServerState = request.app.state.server
     available, total = state.pool_available, state.pool_size
-    if state.recognizer is None:
+    if not state.serving.is_set():
         answer = NotReady(reason="initializing")
     elif state.draining:
         answer = NotReady(pool_available=available, pool_total=total, reason="shutting_down")
+    elif state.model_state.state != "ready":
+        answer = NotReady(reason="initializing")
     elif available == 0:
         answer = NotReady(pool_available=available, pool_total=total, reason="pool_exhausted")
     else:
@@ -84,9 +86,9 @@ async def ready(request: Request) -> Response:
 
 @router.get("/v1/models", tags=["native"], responses=ERRORS)
 async def models(request: Request) -> ModelInfo:
-    """The loaded model, in gigastt's shape and OpenAI's list at once."""
+    """The main model, in gigastt's shape and OpenAI's list at once."""
     state: ServerState = request.app.state.server
-    info = _recognizer(request).info
+    info = state.admit().info
     return ModelInfo(
         id=info.model,
         name=info.title,
@@ -121,7 +123,7 @@ async def transcribe(
 ) -> Response:
     """Transcribe a whole file."""
     state: ServerState = request.app.state.server
-    recognizer = _recognizer(request)
+    recognizer = state.admit()
     body = await _read_body(request)
     rendering.check()
     options = _options(language, task)
@@ -152,7 +154,7 @@ async def transcribe(
 async def transcribe_stream(request: Request) -> Response:
     """Transcribe a file and send each stretch of it as soon as it is final."""
     state: ServerState = request.app.state.server
-    recognizer = _recognizer(request)
+    recognizer = state.admit()
     body = await _read_body(request)
     max_duration_s = state.limits.max_audio_s
 
@@ -197,15 +199,6 @@ def problem_for(path: str, error: MolvaError) -> Response:
     if path == "/v1/transcribe/stream":
         return problem(422, "invalid_audio", UNDECODABLE)
     return problem(422, "transcription_error", FAILED)
-
-
-def _recognizer(request: Request) -> Recognizer:
-    state: ServerState = request.app.state.server
-    if state.draining:
-        raise ShuttingDown
-    if state.recognizer is None:
-        raise ModelLoading
-    return state.recognizer
 
 
 async def _read_body(request: Request) -> bytes:

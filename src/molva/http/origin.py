@@ -20,13 +20,15 @@ class OriginPolicy:
             return True
         return bool(LOOPBACK_ORIGIN.fullmatch(origin)) or origin.lower() in (known.lower() for known in self.allowed)
 
-    def cors_headers(self, origin: str | None, *, may_send_key: bool = False) -> dict[str, str]:
+    def cors_headers(
+        self, origin: str | None, *, may_send_key: bool = False, may_delete: bool = False
+    ) -> dict[str, str]:
         """Response headers for a permitted request; `may_send_key` where pages need the Authorization header."""
         if origin is None or origin.lower() == "null":
             return {}
         return {
             "access-control-allow-origin": "*" if self.allow_any else origin,
-            "access-control-allow-methods": "GET, POST, OPTIONS",
+            "access-control-allow-methods": "GET, POST, DELETE, OPTIONS" if may_delete else "GET, POST, OPTIONS",
             # The asterisk stands for every header but Authorization.
             "access-control-allow-headers": "*, Authorization, Content-Type" if may_send_key else "*",
             "vary": "origin",

@@ -19,6 +19,7 @@ STATUS: dict[type[MolvaError], int] = {
     errors.InferenceTimeout: 504,
     errors.ModelLoading: 503,
     errors.Busy: 503,
+    errors.ModelNotReady: 503,
     errors.ShuttingDown: 503,
     errors.ModelError: 503,
     errors.SpoolFull: 507,

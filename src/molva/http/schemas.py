@@ -13,7 +13,7 @@ class Health(BaseModel):
     version: str
     device: str
     loaded: bool
-    model_state: Literal["loading", "ready"]
+    model_state: Literal["unloaded", "loading", "waiting_for_gpu", "ready"]
     gpu_name: str | None = None
     vram_total_mb: int | None = None
     queue_depth: Annotated[int, Field(description="Jobs that wait")] = 0
@@ -31,7 +31,7 @@ class Ready(BaseModel):
 
 
 class NotReady(BaseModel):
-    """GET /ready otherwise. The places are absent while the model loads."""
+    """GET /ready otherwise. The places are absent while the model is not in memory."""
 
     status: Literal["not_ready"] = "not_ready"
     pool_available: int | None = None
@@ -126,7 +126,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     413: _documented("`payload_too_large`"),
     422: _documented("`transcription_error` or `invalid_audio`: the file cannot be decoded or is too long"),
     500: _documented("`internal`"),
-    503: _documented("`timeout` with Retry-After, `pool_closed`, `initializing`"),
+    503: _documented("`timeout` and `model_not_ready` with Retry-After, `pool_closed`, `initializing`"),
     504: _documented("`inference_timeout`"),
 }
 """Responses that every native route documents."""

@@ -1,12 +1,13 @@
 """Server-sent events: frames, heartbeats, and an end of the work when the client has gone."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -63,4 +64,5 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": b""})
 
         async with self._work:
-            await unless_disconnected(Request(scope, receive), pump())
+            with contextlib.suppress(ClientDisconnect):  # no other answer can be given any more
+                await unless_disconnected(Request(scope, receive), pump())

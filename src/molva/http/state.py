@@ -1,21 +1,21 @@
-"""What the doors share: the recogniser once it is loaded, and the limits. Filled by server.py."""
+"""What the doors share: the recogniser once the model's files are here, and the limits. Filled by server.py."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
-from molva.errors import AddressRefused
+from molva.errors import AddressRefused, ModelLoading, ShuttingDown
 from molva.http.openai.ephemeral import EphemeralTokens
 from molva.jobs.service import Jobs
 from molva.models.choice import ALIASES
 from molva.models.store import ModelStore
+from molva.runtime.gpu import Gpu
+from molva.runtime.model_state import LOADING, ModelEvent, ModelState
 from molva.runtime.recognizer import Recognizer
 from molva.speech.live import LiveRule
 from molva.spool import Spool, SpoolFile
-
-ModelState = Literal["loading", "ready"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def any_http(url: str) -> None:
 
 @dataclass
 class ServerState:
-    """Changes twice in a server's life: when the model is ready, and when draining begins."""
+    """Changes three times in a server's life: when the model's files are here, when its doors open, and when draining
+    begins."""
 
     model: str
     """Catalog name of the model that is or will be served."""
@@ -84,17 +85,39 @@ class ServerState:
     """Raises AddressRefused. May block."""
     fetch: Fetch | None = None
     """None where recordings are taken from clients only."""
+    load_at_start: bool = True
+    """Whether the model is loaded before the doors open, or by the first who needs it."""
+    gpu: Gpu | None = None
+    """As it was found at start."""
     recognizer: Recognizer | None = None
-    loaded: asyncio.Event = field(default_factory=asyncio.Event)
+    """None until the model's files are here."""
+    model_listeners: list[Callable[[ModelEvent], None]] = field(default_factory=list)
+    """Called on the event loop whenever the main model comes into another state."""
+    serving: asyncio.Event = field(default_factory=asyncio.Event)
+    """Whether the doors are open: requests wait for the model then, where it is not in memory."""
     drained: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def serve_with(self, recognizer: Recognizer) -> None:
-        """The model is ready."""
+    def introduce(self, recognizer: Recognizer) -> None:
+        """The model's files are here; it may be loaded now."""
         self.model = recognizer.info.model
         self.recognizer = recognizer
-        self.loaded.set()
+        recognizer.on_model_event(self._tell_listeners)
         if self.draining:
             recognizer.admission.close()
+
+    def serve_with(self, recognizer: Recognizer) -> None:
+        """Open the doors."""
+        if self.recognizer is None:
+            self.introduce(recognizer)
+        self.serving.set()
+
+    def admit(self) -> Recognizer:
+        """What serves a request that comes now. Raises ShuttingDown, ModelLoading."""
+        if self.draining:
+            raise ShuttingDown
+        if self.recognizer is None or not self.serving.is_set():
+            raise ModelLoading
+        return self.recognizer
 
     def drain(self) -> None:
         """Refuse new work; what runs may finish, live sessions are asked to end."""
@@ -108,7 +131,8 @@ class ServerState:
 
     @property
     def model_state(self) -> ModelState:
-        return "loading" if self.recognizer is None else "ready"
+        """Of the main model; what comes before it can be loaded counts as loading."""
+        return LOADING if self.recognizer is None else self.recognizer.model_state()
 
     @property
     def pool_size(self) -> int:
@@ -117,5 +141,11 @@ class ServerState:
 
     @property
     def pool_available(self) -> int:
-        """Places free now; none while loading or draining."""
-        return 0 if self.recognizer is None or self.draining else self.recognizer.admission.sessions.available
+        """Places free now; none while draining, and none while the model is not in memory."""
+        if self.recognizer is None or self.draining or self.model_state.state != "ready":
+            return 0
+        return self.recognizer.admission.sessions.available
+
+    def _tell_listeners(self, event: ModelEvent) -> None:
+        for listener in list(self.model_listeners):
+            listener(event)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from molva.errors import ClaimLost, JobNotDone, JobNotFound, MolvaError, ShuttingDown, StoreError
+from molva.errors import ClaimLost, JobNotDone, JobNotFound, ModelNotReady, MolvaError, ShuttingDown, StoreError
 from molva.jobs.job import TERMINAL, Job, Status, Submission, document
 from molva.jobs.run import Workshop, fail, run
 from molva.jobs.shelf import AudioShelf
@@ -243,7 +243,7 @@ class Jobs:
         """Whether the job has ended."""
         try:
             lease = await self._unless_stopped(self._lend(claim.job.submission.model), stopped)
-        except ShuttingDown:
+        except (ShuttingDown, ModelNotReady):  # unloaded while it waited for the GPU: the job waits in its place
             return False
         except MolvaError as error:
             problem = str(error)

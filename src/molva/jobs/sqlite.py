@@ -314,7 +314,7 @@ class SqliteJobStore:
         return job
 
 
-_GIVEN_UP = "The server died {} times at the same place of this recording. Submit it again if the recording is not what ends it."
+_GIVEN_UP = "The server died {} times at the same place of the recording; what it died of is in its log."
 
 
 def _row(connection: sqlite3.Connection, job_id: str) -> sqlite3.Row:

@@ -15,6 +15,8 @@ class Admission:
 
     def __init__(self, pool_size: int | None, *, max_waiting: int, timeout_s: float) -> None:
         self._measured = pool_size is None
+        self.timeout_s = timeout_s
+        """Longest wait of a caller for a place, and as long again for a model."""
         self.requests = Slots(pool_size or DEFAULT_REQUESTS, max_waiting=max_waiting, timeout_s=timeout_s)
         self.sessions = self.requests
         """What `pool_size` and `pool_available` are about."""

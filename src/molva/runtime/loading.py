@@ -6,22 +6,46 @@ import wave
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from io import BytesIO
+from math import ceil
 from pathlib import Path
 
 import numpy as np
 
 from molva import assets
+from molva.audio.array import open_audio
 from molva.engines import whisper
-from molva.engines.base import Engine, Options
+from molva.engines.base import Engine, EngineInfo, Options
 from molva.engines.cpu import has_wide_accumulation
+from molva.engines.gigaam.features import SPECS, log_mel
 from molva.engines.gigaam.model import GigaamFiles, load_gigaam, read_config
-from molva.engines.gigaam.quantize import int8_path, quantize_encoder, saturates
+from molva.engines.gigaam.quantize import int8_path, saturates
+from molva.engines.gigaam.quantize_process import quantize_apart
+from molva.engines.onnx import find_provider
 from molva.errors import ModelError, ModelNotInstalled
 from molva.models.catalog import int8_names
 from molva.models.store import InstalledModel
-from molva.samples import Samples, seconds
+from molva.samples import SAMPLE_RATE, Samples, seconds
+from molva.speech.vad import VadModel, VadStream
 
 log = logging.getLogger(__name__)
+
+
+def warm_road(vad: VadModel) -> None:
+    """Run once what every engine needs around it: decoding, resampling, voice activity, features.
+
+    So that the first request is as quick as the next, and what a model takes is all that its unloading gives back.
+    """
+    telephone = sample_speech().reshape(-1, 2)[:, 0]
+    file = BytesIO()
+    with wave.open(file, "wb") as clip:
+        clip.setparams((1, 2, SAMPLE_RATE // 2, 0, "NONE", ""))
+        clip.writeframes((telephone * 32767).astype(np.int16).tobytes())
+    stream = VadStream(vad)
+    with open_audio(file.getvalue()) as reader:
+        for block in reader:
+            stream.feed(block)
+            log_mel(block, SPECS["v3"])
 
 
 @cache
@@ -42,6 +66,7 @@ def load_engine(model: InstalledModel, *, device: str, precision: str, workers: 
         engine = whisper.load(model.directory, model=spec.name, variant=spec.variant, device=device, workers=workers)
     else:
         encoder = choose_encoder(model, device=device, precision=precision)
+        warn_of_saturation(model, encoder, device)
         engine = load_gigaam(
             gigaam_files(model, encoder.path),
             model=spec.name,
@@ -53,6 +78,37 @@ def load_engine(model: InstalledModel, *, device: str, precision: str, workers: 
         )
     engine.transcribe([sample_speech()], Options())
     return engine
+
+
+def prepare(model: InstalledModel, *, device: str, precision: str) -> EngineInfo:
+    """All that loading needs but the memory: libraries imported, device found, INT8 made. Raises ModelError.
+
+    What is known of the model then; the size of its vocabulary is not, and is 0.
+    """
+    spec = model.spec
+    if spec.family == "whisper":
+        whisper.prepare(device)
+        precision = whisper.COMPUTE_TYPES[device]
+    else:
+        find_provider(device)
+        precision = choose_encoder(model, device=device, precision=precision).precision
+    return EngineInfo(
+        model=spec.name,
+        family=spec.family,
+        variant=spec.variant,
+        languages=spec.languages,
+        tasks=whisper.tasks(spec.variant) if spec.family == "whisper" else ("transcribe",),
+        vocabulary_size=0,
+        precision=precision,
+        device=device,
+        punctuation=spec.punctuation,
+    )
+
+
+def size_mb(model: InstalledModel) -> int:
+    """Size of a model's files in MiB: about the memory that its weights take as they are."""
+    sizes = [path.stat().st_size for file in model.spec.files if (path := model.directory / file.name).exists()]
+    return ceil(sum(sizes) / 2**20)
 
 
 def measure(engine: Engine) -> float:
@@ -89,14 +145,18 @@ def choose_encoder(model: InstalledModel, *, device: str, precision: str) -> Enc
                 raise
             log.warning("serving FP32, which is slower: %s", error)
             return Encoder(full, "fp32")
-    if device == "cpu" and saturates(quantized):
+    return Encoder(quantized, "int8")
+
+
+def warn_of_saturation(model: InstalledModel, encoder: Encoder, device: str) -> None:
+    """Say so where an INT8 encoder will lose its signal on this CPU."""
+    if device == "cpu" and encoder.precision == "int8" and saturates(encoder.path):
         log.warning(
             "%s was made for CPUs with VNNI, which this one lacks: recognition will suffer. "
             "Run `molva quantize --force %s`, or serve with --precision fp32.",
-            quantized.name,
+            encoder.path.name,
             model.spec.name,
         )
-    return Encoder(quantized, "int8")
 
 
 def quantize(model: InstalledModel) -> Path:
@@ -109,7 +169,7 @@ def quantize(model: InstalledModel) -> Path:
         raise ModelNotInstalled(f"'{encoder.name}' is not here; INT8 is made from it.")
     log.info("making the INT8 form of %s, once", encoder.name)
     version = read_config(gigaam_files(model, encoder)).version
-    agreement = quantize_encoder(encoder, sample_speech(), version, wide=has_wide_accumulation())
+    agreement = quantize_apart(encoder, sample_speech(), version, wide=has_wide_accumulation())
     log.info("%s agrees with FP32 to %.4f", int8_path(encoder).name, agreement)
     return int8_path(encoder)
 

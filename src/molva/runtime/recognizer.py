@@ -16,9 +16,10 @@ from molva.audio.array import AnySource, open_audio
 from molva.engines.base import EngineInfo, Options
 from molva.errors import MolvaError
 from molva.runtime.admission import Admission
-from molva.runtime.fleet import Fleet, Lease
+from molva.runtime.fleet import Fleet, InMemory, Lease
 from molva.runtime.futures import when_done
 from molva.runtime.live import Event, LiveStream
+from molva.runtime.model_state import ModelEvent, ModelState
 from molva.runtime.scheduler import Scheduler
 from molva.runtime.transcription import Transcription
 from molva.speech.chunks import WindowRule
@@ -153,26 +154,66 @@ class Recognizer:
     """The models and the machinery that all callers share."""
 
     def __init__(
-        self, scheduler: Scheduler, fleet: Fleet, vad: VadModel, admission: Admission, info: EngineInfo
+        self, scheduler: Scheduler, fleet: Fleet, vad: VadModel, admission: Admission, expected: EngineInfo
     ) -> None:
-        """`info` is that of the model which serves whoever asks for none; it is loaded."""
+        """`expected` is what is known, before it is loaded, of the model that serves whoever asks for none."""
         self.admission = admission
-        self.info = info
         self._scheduler = scheduler
         self._fleet = fleet
         self._vad = vad
+        self._expected = expected
         self._threads = ThreadPoolExecutor(admission.requests.total, thread_name_prefix="transcription")
+        self._listeners: list[Callable[[ModelEvent], None]] = []
+        fleet.watchers.append(self._on_change)
+
+    @property
+    def info(self) -> EngineInfo:
+        """Of the main model, which serves whoever asks for none, as it was when it was loaded last."""
+        return self._fleet.info(self._expected.model) or self._expected
+
+    @property
+    def in_memory(self) -> list[InMemory]:
+        """All models in memory or on their way there."""
+        return self._fleet.in_memory
+
+    def model_state(self, name: str | None = None) -> ModelState:
+        """Where a model, the main one by default, is in its life."""
+        return self._fleet.state(name or self._expected.model)
+
+    def begin_load(self, name: str | None = None) -> None:
+        """Have a model loaded and return at once. Changes nothing where it is ready or on its way."""
+        self._fleet.begin_load(name or self._expected.model)
+
+    def unload(self, name: str | None = None) -> None:
+        """Have a model dropped: at once, or after those who use it now. Nothing where it is not in memory."""
+        self._fleet.unload(name or self._expected.model)
+
+    async def lease(self, name: str | None = None, *, timeout_s: float | None = None) -> Lease:
+        """A model, loaded first where it is not; it stays until the lease is given back.
+
+        `timeout_s`: longest wait; None waits as long as it takes. Raises ModelError, Busy when the wait was too long,
+        ModelNotReady when the model is unloaded while it waits for the GPU.
+        """
+        return await self._fleet.lease(name or self._expected.model, timeout_s=timeout_s)
+
+    def on_model_event(self, callback: Callable[[ModelEvent], None]) -> Callable[[], None]:
+        """Have `callback` called on the event loop whenever the main model comes into another state.
+
+        Returns what ends that, to be called once.
+        """
+        self._listeners.append(callback)
+        return lambda: self._listeners.remove(callback)
 
     async def admit_session(self, model: str | None = None) -> LivePlace:
         """Wait for the place of a live session. Raises Busy, ShuttingDown, ModelError."""
-        lease = await self._fleet.lease(model or self.info.model)
+        lease = await self._lend(model)
         try:
             self.admission.measure(lease.lane)
             await self.admission.sessions.acquire()
         except BaseException:
             lease.release()
             raise
-        return LivePlace(self._fleet.lease, lease, self._vad, self.admission.sessions.release)
+        return LivePlace(self._lend, lease, self._vad, self.admission.sessions.release)
 
     async def open(
         self,
@@ -190,7 +231,7 @@ class Recognizer:
         raises InferenceTimeout.
         Raises Busy, ShuttingDown, ModelError, and OptionError for options that the engine cannot serve.
         """
-        lease = await self._fleet.lease(model or self.info.model)
+        lease = await self._lend(model)
         try:
             lease.lane.info.check(options)
             await self.admission.requests.acquire()
@@ -218,9 +259,20 @@ class Recognizer:
     def close(self) -> None:
         """Refuse new work and wait for the window that each worker has in hand."""
         self.admission.close()
-        self._fleet.close()
         self._scheduler.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+    async def _lend(self, model: str | None) -> Lease:
+        """A model for a caller who does not wait for ever."""
+        return await self.lease(model, timeout_s=self.admission.timeout_s)
+
+    def _on_change(self, name: str, state: ModelState) -> None:
+        if name != self._expected.model:
+            return
+        if (lane := self._fleet.lane(name)) is not None:
+            self.admission.measure(lane)
+        for listener in list(self._listeners):
+            listener(ModelEvent(state))
 
 
 async def check_audio(source: AnySource, *, max_duration_s: float | None) -> None:

@@ -32,11 +32,8 @@ class Lane:
 
     def __init__(self, scheduler: "Scheduler", engine: Engine) -> None:
         self._scheduler = scheduler
-        self._engine = engine
-
-    @property
-    def info(self) -> EngineInfo:
-        return self._engine.info
+        self._engine: Engine | None = engine
+        self.info: EngineInfo = engine.info
 
     @property
     def workers(self) -> int:
@@ -51,7 +48,7 @@ class Lane:
     @property
     def real_time_factor(self) -> float | None:
         """Seconds of a worker per second of audio, as measured lately; None before the first long window."""
-        return self._scheduler.real_time_factor(self._engine)
+        return None if self._engine is None else self._scheduler.real_time_factor(self._engine)
 
     def submit(
         self,
@@ -68,6 +65,7 @@ class Lane:
         cancelled, and this one takes its place. `deadline`: in `time.monotonic()`; a window that has not started by
         then fails with InferenceTimeout. Raises ShuttingDown after the scheduler's `close`.
         """
+        assert self._engine is not None  # noqa: S101 - whoever submits has a lease
         work = Work(self._engine, samples, options, priority, deadline)
         self._scheduler.submit(work, replacing)
         return work.future
@@ -79,6 +77,10 @@ class Lane:
     def give_up(self, future: Future[Hypothesis]) -> None:
         """Stop waiting for a window; see `Scheduler.give_up`."""
         self._scheduler.give_up(future)
+
+    def close(self) -> None:
+        """Let the engine go, also where somebody still has this lane. Nothing may be submitted any more."""
+        self._engine = None
 
 
 class Scheduler:
@@ -173,12 +175,8 @@ class Scheduler:
 
     def _run(self) -> None:
         this = threading.current_thread()
-        while batch := self._take(this):
-            late = [work for work in batch if work.deadline is not None and time.monotonic() > work.deadline]
-            for work in late:
-                work.future.set_exception(InferenceTimeout())
-            if in_time := [work for work in batch if work not in late]:
-                self._decode(in_time)
+        # No batch is kept in a variable here: while this thread waits for the next one it would keep the engine.
+        while self._decode_next(this):
             with self._changed:
                 del self._running[this]
                 if this in self._hanging:
@@ -186,6 +184,16 @@ class Scheduler:
                     self._threads.remove(this)
                     return
                 self._changed.notify()  # a partial may go now that this worker is free
+
+    def _decode_next(self, this: threading.Thread) -> bool:
+        """Wait for windows and decode them; False after `close`."""
+        batch = self._take(this)
+        late = [work for work in batch if work.deadline is not None and time.monotonic() > work.deadline]
+        for work in late:
+            work.future.set_exception(InferenceTimeout())
+        if in_time := [work for work in batch if work not in late]:
+            self._decode(in_time)
+        return bool(batch)
 
     def _take(self, this: threading.Thread) -> list[Work]:
         """The next windows to decode in one call; empty after `close`."""

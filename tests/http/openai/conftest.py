@@ -68,7 +68,9 @@ def serving_openai(engine: Engine | None, **options: Any) -> Iterator[Running]:
         yield server
         server.wait_until(lambda state: not uploads(state))
         if engine is not None and not server.state.draining:
-            server.wait_until(lambda state: state.pool_available == state.pool_size)
+            recognizer = server.state.recognizer
+            assert recognizer is not None
+            server.wait_until(lambda state: not recognizer.admission.sessions.taken)
 
 
 def store_of(folder: Path, *models: str) -> ModelStore:

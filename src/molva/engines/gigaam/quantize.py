@@ -83,6 +83,8 @@ def write_int8(source: Path, target: Path, *, bits: int) -> None:
         raise ModelFilesInvalid(source.name, "cannot be quantised; it is damaged or not an ONNX graph") from error
     finally:
         logging.disable(logging.NOTSET)
+        # ONNX Runtime's own, which it leaves beside the source when it is interrupted.
+        source.with_name(f"{source.stem}-inferred.onnx").unlink(missing_ok=True)
     model = onnx.load(target)
     onnx.helper.set_model_props(model, {WEIGHTS_KEY: f"s{bits}"})
     onnx.save(model, target)

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from molva.errors import (
     AddressRefused,
     EmptyAudio,
-    ModelLoading,
+    ModelNotReady,
     OptionError,
     ShuttingDown,
     UnsupportedOperation,
@@ -29,6 +29,7 @@ from molva.http.openai.transcriptions import chooser
 from molva.http.state import ServerState
 from molva.jobs.job import Submission
 from molva.jobs.store import Idempotency
+from molva.runtime.model_state import LOADING
 from molva.spool import SpoolFile
 
 router = APIRouter(tags=["jobs"], dependencies=[Depends(jobs_of)])
@@ -87,9 +88,18 @@ async def preflight() -> Response:
     return Response(status_code=204)
 
 
-def ready_or_load(state: ServerState) -> ModelLoading | None:
-    """Why no job is accepted now; None where the model is ready."""
-    return ModelLoading() if state.recognizer is None else None
+def ready_or_load(state: ServerState) -> ModelNotReady | None:
+    """Why no job is accepted now; None where one is. A model that is missing is loaded from now on.
+
+    Another model that has taken the memory is no reason: jobs wait for their model in their turn.
+    """
+    found, recognizer = state.model_state, state.recognizer
+    if recognizer is None or not state.serving.is_set():
+        return LOADING.not_ready()
+    if found.state == "ready" or any(model.state == "ready" for model in recognizer.in_memory):
+        return None
+    recognizer.begin_load()
+    return found.not_ready()
 
 
 def _check_key(key: str | None) -> None:

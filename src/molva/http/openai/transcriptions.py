@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from molva.engines.base import Options, Task
-from molva.errors import AudioError, ModelLoading, MolvaError, ShuttingDown
+from molva.errors import AudioError, MolvaError, ShuttingDown
 from molva.http.disconnect import unless_disconnected
 from molva.http.multipart import read_form, spooled
 from molva.http.openai.answers import (
@@ -28,7 +28,7 @@ from molva.http.openai.schemas import ANSWERS, ERRORS, FORM
 from molva.http.sse import EventStream, data_frame, with_heartbeats
 from molva.http.state import ServerState
 from molva.models.choice import Candidate, candidate, choose
-from molva.runtime.recognizer import Recognition, Recognizer, check_audio
+from molva.runtime.recognizer import Recognition, check_audio
 from molva.spool import SpoolFile
 from molva.transcript import word_separator
 
@@ -75,7 +75,7 @@ class _Request:
         """Wait for a place. What is wrong with the audio is found out first."""
         limits = self.state.limits
         await check_audio(self.audio.path, max_duration_s=limits.upload_audio_s)
-        return await recognizer_of(self.state).open(
+        return await self.state.admit().open(
             self.audio.path,
             self.options,
             model=self.wishes.model,
@@ -86,7 +86,7 @@ class _Request:
 
 async def _serve(request: Request, task: Task) -> Response:
     state: ServerState = request.app.state.server
-    recognizer_of(state)
+    state.admit()
     async with AsyncExitStack() as work:
         audio = await work.enter_async_context(spooled(state.spool))
         form = await read_form(request, audio, max_file_bytes=state.limits.upload_bytes)
@@ -112,18 +112,9 @@ class _Deltas(EventStream):
             await send({"type": "http.response.body", "body": frame})
 
 
-def recognizer_of(state: ServerState) -> Recognizer:
-    """The recogniser. Raises ShuttingDown, ModelLoading."""
-    if state.draining:
-        raise ShuttingDown
-    if state.recognizer is None:
-        raise ModelLoading
-    return state.recognizer
-
-
 async def chooser(state: ServerState, task: Task) -> Callable[[str | None, str | None], str]:
     """Chooses by name and language among the models that are here now."""
-    info = recognizer_of(state).info
+    info = state.admit().info
     served = Candidate(info.model, info.family, info.languages, "translate" in info.tasks)
     installed = await asyncio.to_thread(state.store.installed)
     others = [candidate(model.spec) for model in installed if model.spec.name != served.name]
