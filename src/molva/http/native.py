@@ -58,6 +58,7 @@ async def health(request: Request) -> Health:
         device=state.device,
         loaded=state.model_state.state == "ready",
         model_state=state.model_state.state,
+        queue_depth=state.jobs.waiting if state.jobs else 0,
         gpu_name=state.gpu.name if state.gpu else None,
         vram_total_mb=state.gpu.total_mb if state.gpu else None,
         variant=info.variant if info else None,

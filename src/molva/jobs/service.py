@@ -309,4 +309,8 @@ class Jobs:
             bell.set()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            doing = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except RuntimeError:  # the threads have ended
+            raise ShuttingDown from None
+        return await doing
