@@ -210,8 +210,9 @@ def torment(model_dir: Path, times: int, seed: int) -> list[str]:
             for thread in threads:
                 thread.start()
             for number in range(times):
-                # Also while it starts: the model takes a second or two to load.
-                time.sleep(dice.uniform(0.5, 5.0))
+                if dice.random() < 0.7:  # else while it starts: the model takes a second or two to load
+                    server.wait_until_ready()
+                time.sleep(dice.uniform(0.0, 3.0))
                 server.kill()
                 server.start()
                 print(f"killed {number + 1} times, {sum(len(each.jobs) for each in clients)} jobs accepted", flush=True)
