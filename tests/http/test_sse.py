@@ -5,11 +5,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from molva.http.sse import data_frame, with_heartbeats
+from molva.http.sse import data_frame, event_frame, with_heartbeats
 
 
 def test_a_frame_is_one_line_of_compact_json_and_a_blank_one() -> None:
     assert data_frame({"text": "да\nнет", "n": [1, 2]}) == 'data: {"text":"да\\nнет","n":[1,2]}\n\n'.encode()
+
+
+def test_a_named_frame_has_its_name_first() -> None:
+    assert event_frame("done", {"n": 1}) == b'event: done\ndata: {"n":1}\n\n'
 
 
 def test_silence_is_filled_with_comments_and_no_frame_is_lost() -> None:
