@@ -12,7 +12,7 @@ def test_a_frame_is_one_line_of_compact_json_and_a_blank_one() -> None:
     assert data_frame({"text": "да\nнет", "n": [1, 2]}) == 'data: {"text":"да\\nнет","n":[1,2]}\n\n'.encode()
 
 
-def test_a_event_frame_has_its_name_before_its_data() -> None:
+def test_a_named_frame_has_its_name_first() -> None:
     assert event_frame("done", {"n": 1}) == b'event: done\ndata: {"n":1}\n\n'
 
 

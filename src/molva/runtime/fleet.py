@@ -99,10 +99,9 @@ class Fleet:
 
     def state(self, name: str) -> ModelState:
         """Where a model is in its life."""
-        if name in self._awaited:
-            return LOADING
-        model = self._models.get(name)
-        return UNLOADED if model is None else model.state
+        if name in self._models:
+            return self._models[name].state
+        return LOADING if name in self._awaited else UNLOADED
 
     def info(self, name: str) -> EngineInfo | None:
         """Facts about a model as it was when it was loaded last; None before that."""

@@ -311,10 +311,14 @@ class TestEvents:
             lazy.drain()
             assert listener.ended.wait(10)
 
-    def test_a_reader_that_leaves_is_forgotten(self, lazy: Running) -> None:
+    def test_a_reader_that_leaves_is_forgotten_without_a_word(
+        self, lazy: Running, caplog: pytest.LogCaptureFixture
+    ) -> None:
         with lazy.client.stream("GET", "/model/events"):
             lazy.wait_until(lambda server: len(server.model_listeners) == 1)
         lazy.wait_until(lambda server: not server.model_listeners)
+        lazy.client.get("/health")
+        assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []
 
 
 class TestManners:
