@@ -73,8 +73,10 @@ class Jobs:
         self._ended = ended
         self.register = register
         self._workshop = Workshop(store, vad, self._rules.window_timeout_s, self._tell_from_thread)
-        # Threads of their own: whatever keeps others busy, jobs can be told and cancelled.
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix="jobs")
+        # Threads of their own: whatever keeps others busy, jobs can be told and cancelled, and while uploads wait for
+        # the disk, the claim is renewed.
+        self._doors = ThreadPoolExecutor(4, thread_name_prefix="jobs")
+        self._workers = ThreadPoolExecutor(4, thread_name_prefix="job")
         self._running: dict[str, threading.Event] = {}
         self._bells: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._work_may_wait = asyncio.Event()
@@ -102,7 +104,8 @@ class Jobs:
             for task in late:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._doors, self._workers):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def submit(self, submission: Submission, audio: SpoolFile, idempotency: Idempotency | None = None) -> Job:
         """Accept a recording: once this returns, the job is not lost any more. Raises SpoolFull, StoreError,
@@ -206,8 +209,8 @@ class Jobs:
         while not self._stopping.is_set():
             self._work_may_wait.clear()
             try:
-                claim = await self._in_thread(lambda: self._store.claim(self._rules.lease_s))
-                self.waiting = await self._in_thread(self._store.waiting)
+                claim = await self._at_work(lambda: self._store.claim(self._rules.lease_s))
+                self.waiting = await self._at_work(self._store.waiting)
             except StoreError as error:
                 log.warning("jobs cannot be taken up: %s", error)
                 claim = None
@@ -229,11 +232,11 @@ class Jobs:
         try:
             if await self._run(claim, stopped):
                 if not self._rules.keep_audio:
-                    await self._in_thread(lambda: self._shelf.remove(job_id))
+                    await self._at_work(lambda: self._shelf.remove(job_id))
                 self._ended()
             else:
                 with suppress(ClaimLost, StoreError):  # without it, the claim just runs out
-                    await self._in_thread(lambda: self._store.hand_back(claim))
+                    await self._at_work(lambda: self._store.hand_back(claim))
         finally:
             renewing.cancel()
             del self._running[job_id]
@@ -247,12 +250,12 @@ class Jobs:
             return False
         except MolvaError as error:
             problem = str(error)
-            return await self._in_thread(lambda: fail(claim, problem, self._workshop, stopped))
+            return await self._at_work(lambda: fail(claim, problem, self._workshop, stopped))
         if lease is None:
             return False
         recording = self._shelf.path(claim.job.id)
         try:
-            return await self._in_thread(lambda: run(claim, recording, lease.lane, self._workshop, stopped))
+            return await self._at_work(lambda: run(claim, recording, lease.lane, self._workshop, stopped))
         finally:
             lease.release()
 
@@ -273,7 +276,7 @@ class Jobs:
         while True:
             await asyncio.sleep(self._rules.lease_s / 3)
             try:
-                if not await self._in_thread(lambda: self._store.renew(claim, self._rules.lease_s)):
+                if not await self._at_work(lambda: self._store.renew(claim, self._rules.lease_s)):
                     stopped.set()
                     return
             except StoreError as error:
@@ -282,7 +285,7 @@ class Jobs:
     async def _keep_house(self) -> None:
         while not self._stopping.is_set():
             try:
-                await self._in_thread(self._tidy)
+                await self._at_work(self._tidy)
             except (StoreError, OSError) as error:
                 log.warning("what is no longer needed cannot be removed: %s", error)
             with suppress(TimeoutError):
@@ -309,8 +312,16 @@ class Jobs:
             bell.set()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        try:
-            doing = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except RuntimeError:  # the threads have ended
-            raise ShuttingDown from None
-        return await doing
+        """For the doors. Raises ShuttingDown after `stop`."""
+        return await _in(self._doors, work)
+
+    async def _at_work(self, work: Callable[[], T]) -> T:
+        return await _in(self._workers, work)
+
+
+async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    try:
+        doing = asyncio.get_running_loop().run_in_executor(threads, work)
+    except RuntimeError:  # they have ended
+        raise ShuttingDown from None
+    return await doing

@@ -357,6 +357,8 @@ def test_a_slow_upload_is_a_job_like_any_other(server: JobServer) -> None:
             connection.sendall(body[i : i + 10])
             time.sleep(0.01)
         answer = connection.recv(4096)
+        while not answer.endswith(b"}"):
+            answer += connection.recv(4096)
     assert answer.startswith(b"HTTP/1.1 202")
     found = re.search(rb'"job_id":"([^"]+)"', answer)
     assert found is not None
