@@ -247,9 +247,11 @@ def wait_for_webhooks(receiver: Receiver, accepted: dict[str, int]) -> list[str]
 
 def left_over(folder: Path) -> list[str]:
     """What should not be on the disk any more."""
-    problems = [f"a recording is left: {path.name}" for path in (folder / "jobs").iterdir()]
-    problems += [f"an upload is left: {path}" for path in (folder / "spool").rglob("*") if path.name != ".lock"]
+    problems = [f"an upload is left: {path}" for path in (folder / "spool").rglob("*") if path.name != ".lock"]
     with sqlite3.connect(folder / "molva.db") as connection:
+        known = {job_id for (job_id,) in connection.execute("SELECT id FROM jobs")}
+        # Those that a kill has kept from becoming a job go ten minutes later.
+        problems += [f"a recording is left: {path.name}" for path in (folder / "jobs").iterdir() if path.name in known]
         [integrity] = connection.execute("PRAGMA integrity_check").fetchone()
         problems += [] if integrity == "ok" else [f"the database: {integrity}"]
         [unfinished] = connection.execute("SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')").fetchone()

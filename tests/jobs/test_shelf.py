@@ -31,17 +31,23 @@ def test_a_kept_upload_outlives_its_spool_and_is_its_owners_alone(tmp_path: Path
     assert not shelf.path("a").exists()
 
 
-def test_only_old_recordings_that_nobody_needs_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recordings_that_nobody_needs_are_swept(tmp_path: Path) -> None:
     shelf = AudioShelf(tmp_path / "jobs")
     for job_id in ("needed", "left over", "arriving"):
         shelve(tmp_path, shelf, job_id)
-    shelf.sweep(lambda job_id: False)
-    assert len(list((tmp_path / "jobs").iterdir())) == 3
+    shelf.sweep({"needed": True, "left over": False}.get)
+    assert {path.name for path in (tmp_path / "jobs").iterdir()} == {"needed", "arriving"}
+
+
+def test_recordings_of_no_job_are_swept_once_they_cannot_be_arriving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = AudioShelf(tmp_path / "jobs")
+    shelve(tmp_path, shelf, "unknown")
     monkeypatch.setattr(shelf_module, "ABANDONED_S", 0.05)
     time.sleep(0.1)
-    shelve(tmp_path, shelf, "arriving")
-    shelf.sweep(lambda job_id: job_id == "needed")
-    assert {path.name for path in (tmp_path / "jobs").iterdir()} - {"arriving"} == {"needed"}
+    shelf.sweep(lambda job_id: None)
+    assert not shelf.path("unknown").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_told_with_advice(tmp_path: Path) -> None:

@@ -297,11 +297,11 @@ class Jobs:
                 self._shelf.remove(job_id)
         self._shelf.sweep(self._needs_audio)
 
-    def _needs_audio(self, job_id: str) -> bool:
+    def _needs_audio(self, job_id: str) -> bool | None:
         try:
-            return self._rules.keep_audio or self._store.get(job_id).status not in TERMINAL
+            return self._store.get(job_id).status not in TERMINAL or self._rules.keep_audio
         except JobNotFound:
-            return False
+            return None
 
     def _tell_from_thread(self, job_id: str) -> None:
         if self._loop is not None:

@@ -43,9 +43,14 @@ class AudioShelf:
         """Remove a job's recording, if it is there."""
         self.path(job_id).unlink(missing_ok=True)
 
-    def sweep(self, is_needed: Callable[[str], bool]) -> None:
-        """Remove recordings whose job does not need them, unless they may be just arriving."""
+    def sweep(self, is_needed: Callable[[str], bool | None]) -> None:
+        """Remove recordings that a process left when it died. `is_needed` says None of a job that it does not know:
+        its recording may be just arriving.
+        """
         for path in self._folder.iterdir():
             with suppress(FileNotFoundError):  # another process sweeps too
-                if time.time() - path.stat().st_ctime > ABANDONED_S and not is_needed(path.name):
+                needed = is_needed(path.name)
+                if needed is None:
+                    needed = time.time() - path.stat().st_ctime < ABANDONED_S
+                if not needed:
                     path.unlink()
