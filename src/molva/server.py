@@ -33,7 +33,7 @@ from molva.models.store import ModelStore
 from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet
 from molva.runtime.gpu import Gpu, GpuPatience, read_gpu
-from molva.runtime.loading import load_engine, measure, prepare, size_mb, warm_road
+from molva.runtime.loading import load_engine, measure, prepare, rehearse, size_mb, warm_road
 from molva.runtime.memory import keep_one_heap
 from molva.runtime.provision import AUTO, Hub, choose_model
 from molva.runtime.recognizer import Recognizer
@@ -187,6 +187,9 @@ class _Server:
             settings = self._settings
             choice = choose_model(settings.model, self._state.store, self._hub, self._on_download)
             expected = prepare(choice.model, device=settings.device, precision=settings.precision)
+            if not self._state.load_at_start and settings.device == "cpu":  # a GPU may be full just now
+                workers = settings.workers or usable_cores()
+                expected = rehearse(choice.model, device=settings.device, precision=expected.precision, workers=workers)
             warm_road(self._vad)
             gpu = read_gpu() if settings.device == "cuda" else None
             recognizer = self._assemble(expected)

@@ -73,12 +73,10 @@ def receiving(dice: random.Random) -> Iterator[Receiver]:
         def log_message(self, *_arguments: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
-    try:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
         yield receiver
-    finally:
         server.shutdown()
 
 

@@ -135,7 +135,7 @@ def serving(
     *,
     pool_size: int | None = 2,
     max_waiting: int = 8,
-    checkout_timeout_s: float = 5,
+    checkout_timeout_s: float = 20,
     workers: int = 2,
     origins: OriginPolicy | None = None,
     limits: Limits | None = None,

@@ -419,7 +419,7 @@ class TestAdmission:
         def script(samples: Samples, options: Options) -> str:
             return gate(samples, options) if not gate.entered.is_set() else "рядом"
 
-        limits = Limits(body_bytes=5_000_000, max_audio_s=7200, inference_timeout_s=0.3)
+        limits = Limits(body_bytes=5_000_000, max_audio_s=7200, inference_timeout_s=2)
         with serving(FakeEngine(script), workers=1, limits=limits) as server:
             assert server.client.post("/v1/transcribe", content=SPEECH).status_code == 504
             assert server.client.post("/v1/transcribe", content=SPEECH).json()["text"] == "рядом"

@@ -25,6 +25,7 @@ from molva.engines.onnx import find_provider
 from molva.errors import ModelError, ModelNotInstalled
 from molva.models.catalog import int8_names
 from molva.models.store import InstalledModel
+from molva.runtime.memory import give_memory_back
 from molva.samples import SAMPLE_RATE, Samples, seconds
 from molva.speech.vad import VadModel, VadStream
 
@@ -103,6 +104,17 @@ def prepare(model: InstalledModel, *, device: str, precision: str) -> EngineInfo
         device=device,
         punctuation=spec.punctuation,
     )
+
+
+def rehearse(model: InstalledModel, *, device: str, precision: str, workers: int) -> EngineInfo:
+    """Load a model once and let it go; what is known of it then.
+
+    What is wrong with it shows now and not to the first who needs it, and what its library sets up at the first run,
+    and keeps, is set up. Raises ModelError.
+    """
+    info = load_engine(model, device=device, precision=precision, workers=workers).info
+    give_memory_back()
+    return info
 
 
 def size_mb(model: InstalledModel) -> int:
