@@ -17,6 +17,7 @@ from molva.errors import (
     InferencePanic,
     InferenceTimeout,
     MolvaError,
+    ShuttingDown,
 )
 from molva.formats.json import word_object
 from molva.http.clock import unix_time
@@ -166,7 +167,7 @@ async def transcribe_stream(request: Request) -> Response:
     recognition = await unless_disconnected(request, begin())
     work = AsyncExitStack()
     work.enter_context(recognition)
-    return EventStream(with_heartbeats(_segment_frames(recognition)), work)
+    return EventStream(with_heartbeats(_segment_frames(recognition)), work, cut=_trouble(ShuttingDown()))
 
 
 async def _segment_frames(recognition: Recognition) -> AsyncIterator[bytes]:
@@ -177,12 +178,14 @@ async def _segment_frames(recognition: Recognition) -> AsyncIterator[bytes]:
             yield data_frame(
                 {"type": "final", "text": segment.text, "timestamp": round(unix_time(), 3), "words": words}
             )
-    except AudioError as error:
-        yield data_frame({"type": "error", "message": str(error), "code": "invalid_audio"})
-    except InferencePanic as error:
-        yield data_frame({"type": "error", "message": str(error), "code": error.code})
     except MolvaError as error:
-        yield data_frame({"type": "error", "message": "Transcription failed.", "code": error.code})
+        yield _trouble(error)
+
+
+def _trouble(error: MolvaError) -> bytes:
+    code = "invalid_audio" if isinstance(error, AudioError) else error.code
+    is_told = isinstance(error, AudioError | InferencePanic | ShuttingDown)
+    return data_frame({"type": "error", "message": str(error) if is_told else "Transcription failed.", "code": code})
 
 
 @router.options("/v1/transcribe", include_in_schema=False)

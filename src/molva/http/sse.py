@@ -1,7 +1,6 @@
 """Server-sent events: frames, heartbeats, and an end of the work when the client has gone."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -50,11 +49,13 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, frames: AsyncIterator[bytes], work: AsyncExitStack) -> None:
+    def __init__(self, frames: AsyncIterator[bytes], work: AsyncExitStack, *, cut: bytes = b"") -> None:
+        """`cut`: the frame that a stream ends with which the server cannot wait for when it stops."""
         super().__init__(headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
         self._frames = frames
         self._work = work
+        self._cut = cut
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def pump() -> None:
@@ -64,5 +65,10 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": b""})
 
         async with self._work:
-            with contextlib.suppress(ClientDisconnect):  # no other answer can be given any more
+            try:
                 await unless_disconnected(Request(scope, receive), pump())
+            except ClientDisconnect:
+                pass  # no other answer can be given any more
+            except asyncio.CancelledError:
+                # The drain is over. There is nobody above who would do more than log a trace.
+                await send({"type": "http.response.body", "body": self._cut})

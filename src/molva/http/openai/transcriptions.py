@@ -9,7 +9,6 @@ from functools import partial
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
 
 from molva.engines.base import Options, Task
 from molva.errors import AudioError, MolvaError, ShuttingDown
@@ -97,19 +96,8 @@ async def _serve(request: Request, task: Task) -> Response:
         if not (wishes.stream and wishes.response_format in STREAMED):
             return await unless_disconnected(request, _whole(asked, task))
         recognition = work.enter_context(await unless_disconnected(request, asked.open()))
-        return _Deltas(with_heartbeats(_events(recognition, wishes), heartbeat=KEEP_ALIVE), work.pop_all())
-
-
-class _Deltas(EventStream):
-    """The answer to `stream=true`. One that the server cannot wait for when it stops says so."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        except asyncio.CancelledError:
-            # The drain is over. There is nobody above who would do more than log a trace.
-            frame = data_frame({"type": "error", "error": error_object(500, str(ShuttingDown()))})
-            await send({"type": "http.response.body", "body": frame})
+        frames = with_heartbeats(_events(recognition, wishes), heartbeat=KEEP_ALIVE)
+        return EventStream(frames, work.pop_all(), cut=_trouble(str(ShuttingDown())))
 
 
 async def chooser(state: ServerState, task: Task) -> Callable[[str | None, str | None], str]:
@@ -169,4 +157,8 @@ async def _events(recognition: Recognition, wishes: Wishes) -> AsyncIterator[byt
         told_anyway = isinstance(error, AudioError | ShuttingDown)
         if not isinstance(error, MolvaError):
             log.exception("a stream broke off")
-        yield data_frame({"type": "error", "error": error_object(500, str(error) if told_anyway else INTERNAL)})
+        yield _trouble(str(error) if told_anyway else INTERNAL)
+
+
+def _trouble(message: str) -> bytes:
+    return data_frame({"type": "error", "error": error_object(500, message)})
