@@ -67,7 +67,9 @@ def bind(host: str, port: int) -> socket.socket:
     family, address = socket.AF_INET, host.strip("[]")
     if ":" in address:
         family = socket.AF_INET6
-    listener = socket.socket(family)
+    # With its protocol: only of sockets that have it does asyncio switch Nagle's algorithm off, and with it answers and
+    # live messages would wait 40 ms for the client's acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))

@@ -29,7 +29,7 @@ def flags(model_dir: Path, *more: str | Path) -> tuple[str | Path, ...]:
     return ("--port", "0", "--model", "gigaam-v3-rnnt", "--model-dir", model_dir, "--precision", "fp32", *more)
 
 
-def long_speech(times: int = 6) -> bytes:
+def long_speech(times: int = 3) -> bytes:
     """So many times two and a half minutes."""
     return wav(np.tile(read_flac(TINY / "unseen" / "long.flac"), times))
 

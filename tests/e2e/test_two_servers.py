@@ -71,7 +71,7 @@ def test_a_job_is_watched_and_cancelled_through_the_server_that_does_not_run_it(
     assert set(listener.names[:-1]) == {"progress"}
     assert listener.events[-1] == ("done", {"type": "done", "job": other.job(watched)})
 
-    cancelled = pair.doors[0].accepted(long_speech(12))
+    cancelled = pair.doors[0].accepted(long_speech(6))
     runner = pair.runner_of(cancelled)
     other = pair.doors[1 - runner]
     assert other.client.delete(f"/jobs/{cancelled}").json()["status"] == "cancelled"

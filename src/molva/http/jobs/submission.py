@@ -134,7 +134,9 @@ async def _wishes(state: ServerState, form: Form) -> Wishes:
 
 
 async def _choose_model(state: ServerState, wishes: Wishes) -> str:
-    choose = await chooser(state, wishes.task)
+    assert state.recognizer is not None  # noqa: S101 - see ready_or_load
+    # Also while the server drains: an upload that comes to its end then is a job for the next one.
+    choose = await chooser(state, state.recognizer.info, wishes.task)
     try:
         return choose(wishes.model, wishes.language)
     except UnsupportedOperation:
