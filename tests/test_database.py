@@ -4,6 +4,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,28 @@ def test_two_processes_share_a_file(tmp_path: Path, database: Database) -> None:
     insert(other, "two")
     assert names(database) == names(other) == ["one", "two"]
     other.close()
+
+
+def test_processes_that_start_together_make_one_file(tmp_path: Path) -> None:
+    """Where they wait for each other wrongly, some of so many tries fail."""
+    start = threading.Barrier(4)
+
+    def open_together(path: Path) -> None:
+        start.wait()
+        Database(path, TABLES).close()
+
+    with ThreadPoolExecutor(4) as threads:
+        for number in range(40):
+            list(threads.map(open_together, [tmp_path / f"{number}.db"] * 4))
+
+
+def test_after_its_end_nobody_waits_for_an_answer(tmp_path: Path) -> None:
+    closed = Database(tmp_path / "b" / "molva.db", TABLES)
+    closed.close()
+    with pytest.raises(StoreError):
+        insert(closed, "one")
+    with pytest.raises(StoreError):
+        names(closed)
 
 
 def test_only_the_owner_may_read_it(tmp_path: Path, database: Database) -> None:

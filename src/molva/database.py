@@ -8,6 +8,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ VERSION = 1
 """Of the tables."""
 BUSY_TIMEOUT_S = 30.0
 """How long a write waits for those of other processes."""
+BUSY_PAUSE_S = 0.02
 MAX_TOGETHER = 64
 """Works in one commit."""
 
@@ -53,6 +55,8 @@ class Database:
                 "Restore it from a copy, or move it away to start with an empty one."
             ) from error
         self._reading = threading.Lock()
+        self._closing = threading.Lock()
+        self._closed = False
         self._works: queue.SimpleQueue[tuple[Work[object], Future[object]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="database", daemon=True)
         self._thread.start()
@@ -63,7 +67,10 @@ class Database:
         Raises what `work` raises, StoreFull where the disk has no room, and StoreError for all else.
         """
         future: Future[T] = Future()
-        self._works.put((work, future))  # type: ignore[arg-type]  # the future of each work has its type
+        with self._closing:
+            if self._closed:
+                raise StoreError  # nobody would ever answer
+            self._works.put((work, future))  # type: ignore[arg-type]  # the future of each work has its type
         return future.result()
 
     def read(self, work: Work[T]) -> T:
@@ -73,7 +80,9 @@ class Database:
 
     def close(self) -> None:
         """After the writes that wait."""
-        self._works.put(None)
+        with self._closing:
+            self._closed = True
+            self._works.put(None)
         self._thread.join()
         with self._reading:
             self._reader.close()
@@ -84,7 +93,7 @@ class Database:
             self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
+        _keep_log_ahead(connection)
         connection.execute("PRAGMA synchronous = FULL")  # what was accepted outlives a loss of power too
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
@@ -145,6 +154,21 @@ class Database:
             future.set_result(result)
         for future, reason in failed:
             future.set_exception(reason)
+
+
+def _keep_log_ahead(connection: sqlite3.Connection) -> None:
+    """Turn to write-ahead logging. SQLite's own wait for others does not cover that, so servers that start at the same
+    moment would refuse a new file."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(BUSY_PAUSE_S)
+        else:
+            return
 
 
 @contextmanager

@@ -36,6 +36,8 @@ MAX_LISTENERS = 1000
 KEPT_S = 30 * 24 * 3600.0
 """How long deliveries that are over can be listed and replayed, where jobs are kept for longer or for ever."""
 HOUSEKEEPING_S = 600.0
+LAST_ATTEMPTS_S = 1.0
+"""How long webhooks in hand may take when the server stops; others are sent again when their lease is over."""
 MODEL_EVENTS = ("model_ready", "model_unloaded")
 """What addresses are told of; the others are for those who listen."""
 
@@ -91,13 +93,17 @@ class Durable:
             self._sender.start()
         self._housekeeping = asyncio.create_task(self._keep_house())
 
+    def drain(self) -> None:
+        """Begin to hand back what runs."""
+        self._jobs.drain()
+
     async def stop(self, timeout_s: float) -> None:
-        """Hand back what is not finished within the time."""
+        """End all of it; the job in hand has so many seconds to come to its next window."""
         if self._housekeeping is not None:
             self._housekeeping.cancel()
         await asyncio.gather(
             self._jobs.stop(timeout_s),
-            asyncio.to_thread(self._sender.close, timeout_s),
+            asyncio.to_thread(self._sender.close, min(timeout_s, LAST_ATTEMPTS_S)),
             *self._telling,
             return_exceptions=True,
         )

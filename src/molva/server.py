@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -66,7 +67,9 @@ def bind(host: str, port: int) -> socket.socket:
     family, address = socket.AF_INET, host.strip("[]")
     if ":" in address:
         family = socket.AF_INET6
-    listener = socket.socket(family)
+    # With its protocol: only of sockets that have it does asyncio switch Nagle's algorithm off, and with it answers and
+    # live messages would wait 40 ms for the client's acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))
@@ -147,6 +150,8 @@ class _Server:
         )
         self._failure: Exception | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._drain_ends = 0.0
+        """By the monotonic clock."""
         if 0 < settings.max_session_secs < settings.idle_timeout_secs:
             log.warning(
                 "a live session ends after %d s (--max-session-secs): none is ever idle for %d s (--idle-timeout-secs)",
@@ -166,7 +171,7 @@ class _Server:
             await self._uvicorn.serve(sockets=[self._listener])
         finally:
             if self._durable is not None:
-                await self._durable.stop(CLOSE_TIMEOUT_S)
+                await self._durable.stop(max(CLOSE_TIMEOUT_S, self._drain_ends - time.monotonic()))
             self._state.spool.close()
         self._close()
         if self._failure is not None:
@@ -178,7 +183,13 @@ class _Server:
         if self._state.draining:
             os._exit(1)
         log.info("stopping; running requests have %.0f s to finish", self._settings.drain_s)
+        self._drain()
+
+    def _drain(self) -> None:
+        self._drain_ends = time.monotonic() + self._settings.drain_s
         self._state.drain()
+        if self._durable is not None:
+            self._durable.drain()
         self._uvicorn.should_exit = True
 
     def _provision(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -261,7 +272,7 @@ class _Server:
 
     def _give_up(self, error: Exception) -> None:
         self._failure = error
-        self._uvicorn.should_exit = True
+        self._drain()
 
     def _close(self) -> None:
         recognizer = self._state.recognizer

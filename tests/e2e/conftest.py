@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,9 +68,10 @@ class Process:
 
 
 @contextmanager
-def molva_serve(*args: str | Path, home: Path, **variables: str) -> Iterator[Process]:
+def molva_serve(*args: str | Path, home: Path, under: Sequence[str | Path] = (), **variables: str) -> Iterator[Process]:
+    """`under`: a command that becomes the server it is told to run."""
     popen = subprocess.Popen(
-        [*MOLVA, "serve", *map(str, args)],
+        [*map(str, under), *MOLVA, "serve", *map(str, args)],
         env=environment(home, **variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import socket
 import tempfile
 import threading
 import time
@@ -33,7 +32,7 @@ from molva.runtime.model_state import State
 from molva.runtime.recognizer import Recognizer
 from molva.runtime.scheduler import Lane, Scheduler
 from molva.samples import Samples
-from molva.server import Uvicorn
+from molva.server import Uvicorn, bind
 from molva.spool import Spool
 
 
@@ -193,8 +192,7 @@ def serving(
 @contextmanager
 def running(state: ServerState, server: Uvicorn) -> Iterator[Running]:
     """The server in a thread, on a port of its own; everything is closed on every way out."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(sockets=[listener]),))

@@ -19,7 +19,15 @@ from molva.database import Database
 from molva.engines.base import Engine, Options
 from molva.engines.fake import FakeEngine
 from molva.engines.silero import load_vad
-from molva.errors import InferenceError, JobFinished, JobNotDone, JobNotFound, ModelNotInstalled, StoreFull
+from molva.errors import (
+    InferenceError,
+    JobFinished,
+    JobNotDone,
+    JobNotFound,
+    ModelNotInstalled,
+    ShuttingDown,
+    StoreFull,
+)
 from molva.jobs import sqlite as jobs_sqlite
 from molva.jobs.job import Job, Status, Submission
 from molva.jobs.service import JobRules, Jobs
@@ -83,7 +91,8 @@ class House:
     ) -> Job:
         with self.spool.file() as file:
             file.write(recording() if data is None else data)
-            return await self.jobs.submit(submission or Submission("fake"), file, idempotency)
+            job, _ = await self.jobs.submit(submission or Submission("fake"), file, idempotency)
+            return job
 
     async def end_of(self, job_id: str) -> Job:
         last = None
@@ -333,6 +342,46 @@ def test_a_server_that_stops_hands_its_job_back_and_the_next_goes_on_there(tmp_p
             assert ended.status == Status.DONE
             assert len(second.calls) == (ended.windows_planned or 0) - handed_back.windows_done
             assert await server.jobs.transcript(job.id) == undisturbed(free_gate())
+
+    run(test)
+
+
+def test_a_draining_server_hands_back_ends_streams_and_takes_what_is_on_its_way(tmp_path: Path) -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with house(tmp_path, gate.engine) as server:
+            job = await server.submit()
+            await until(lambda: server.store.get(job.id).windows_planned)
+            watching = asyncio.create_task(server.end_of(job.id))
+            server.jobs.drain()
+            assert (await watching).status == Status.RUNNING
+            late = await server.submit()
+            gate.free.set()
+            await until(lambda: server.store.get(job.id).status == Status.QUEUED)
+            assert (await server.jobs.get(late.id)).status == Status.QUEUED
+            await server.jobs.stop(10)
+            with pytest.raises(ShuttingDown):
+                await server.submit()
+
+    run(test)
+
+
+class OnceBroken(SqliteJobStore):
+    """Its first claim fails in a way that nobody has thought of."""
+
+    broken = True
+
+    def claim(self, lease_s: float) -> Claim | None:
+        if self.broken:
+            self.broken = False
+            raise RuntimeError("a bug")
+        return super().claim(lease_s)
+
+
+def test_a_bug_costs_one_try_and_not_the_worker(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with house(tmp_path, free_gate(), store=OnceBroken) as server:
+            assert (await server.end_of((await server.submit()).id)).status == Status.DONE
 
     run(test)
 

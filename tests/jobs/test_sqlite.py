@@ -4,7 +4,7 @@ import sqlite3
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -96,6 +96,35 @@ def test_jobs_are_claimed_by_priority_and_then_as_they_came(store: SqliteJobStor
     )
     assert [claimed(store).job.id for _ in range(4)] == [high, first, second, low]
     assert store.claim(10) is None
+
+
+def test_ten_thousand_that_wait_are_not_looked_at_one_by_one(database: Database, store: SqliteJobStore) -> None:
+    def fill(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) "
+            "INSERT INTO jobs (id, status, priority, model, task, created_at) "
+            "SELECT 'job' || i, 'queued', i % 3 - 1, 'fake', 'transcribe', i FROM n"
+        )
+
+    def steps(work: Callable[[], object]) -> int:
+        """Thousands of instructions of SQLite's machine: a measure that no busy machine changes."""
+        count = 0
+
+        def tick() -> int:
+            nonlocal count
+            count += 1
+            return 0
+
+        for connection in (database._reader, database._writer):
+            connection.set_progress_handler(tick, 1000)
+        work()
+        return count
+
+    database.write(fill)
+    assert steps(lambda: store.claim(10)) < 5
+    assert steps(lambda: submit(store)) < 5
+    assert steps(store.page) < 10
+    assert steps(lambda: store.page(statuses=[Status.QUEUED], cursor="1000")) < 10
 
 
 def test_a_claim_is_nobody_elses_until_it_runs_out(store: SqliteJobStore, clock: Clock) -> None:

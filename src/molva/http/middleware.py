@@ -4,6 +4,7 @@ Order: request id -> origin (403) -> key (401, in auth.py) -> body size (413) ->
 too, and pages of permitted origins can read why a key was refused.
 """
 
+import asyncio
 import logging
 import secrets
 import time
@@ -12,7 +13,7 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from molva.errors import OriginDenied, PayloadTooLarge
+from molva.errors import OriginDenied, PayloadTooLarge, ShuttingDown
 from molva.http.dialects import is_jobs, is_openai, respond
 from molva.http.origin import OriginPolicy
 from molva.keys import KeyRing
@@ -77,6 +78,11 @@ class RequestId:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            # The drain is over. A client that still sends is told, unless it has been answered in part.
+            if status or scope["type"] != "http":
+                raise
+            await respond(scope["path"], ShuttingDown())(scope, receive, send_with_id)
         finally:
             took_ms = (time.perf_counter() - started) * 1000
             level = logging.DEBUG if scope["path"] in PROBES else logging.INFO

@@ -91,14 +91,21 @@ class Jobs:
         self._loop = asyncio.get_running_loop()
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._keep_house())]
 
-    async def stop(self, timeout_s: float) -> None:
-        """Run no more jobs. The one in hand is handed back with its finished windows, if its window ends in time."""
+    def drain(self) -> None:
+        """Run no more jobs: the one in hand is handed back at its next window, with those that are finished.
+
+        Nobody watches any more. Submissions that are on their way are still accepted, for whoever runs them next.
+        """
         self._stopping.set()
         self._work_may_wait.set()
         for bell in list(self._bells.values()):
             bell.set()
         for stopped in self._running.values():
             stopped.set()
+
+    async def stop(self, timeout_s: float) -> None:
+        """Drain, and wait so many seconds for the job in hand; after that, its claim has to run out."""
+        self.drain()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
             for task in late:
@@ -107,12 +114,13 @@ class Jobs:
         for threads in (self._doors, self._workers):
             threads.shutdown(wait=False, cancel_futures=True)
 
-    async def submit(self, submission: Submission, audio: SpoolFile, idempotency: Idempotency | None = None) -> Job:
-        """Accept a recording: once this returns, the job is not lost any more. Raises SpoolFull, StoreError,
-        IdempotencyMismatch, and ShuttingDown.
+    async def submit(
+        self, submission: Submission, audio: SpoolFile, idempotency: Idempotency | None = None
+    ) -> tuple[Job, bool]:
+        """Accept a recording: once this returns, the job is not lost any more. True: the same submission had made it.
+
+        Raises SpoolFull, StoreError, IdempotencyMismatch, and ShuttingDown once stopped.
         """
-        if self._stopping.is_set():
-            raise ShuttingDown
         job_id = str(uuid.uuid4())
 
         def accept() -> Job:
@@ -128,7 +136,7 @@ class Jobs:
 
         job = await self._in_thread(accept)
         self._work_may_wait.set()
-        return job
+        return job, job.id != job_id
 
     async def submitted_before(self, idempotency: Idempotency) -> Job | None:
         """The job that the same submission made. Raises IdempotencyMismatch."""
@@ -208,17 +216,25 @@ class Jobs:
     async def _work(self) -> None:
         while not self._stopping.is_set():
             self._work_may_wait.clear()
+            served = False
             try:
-                claim = await self._at_work(lambda: self._store.claim(self._rules.lease_s))
-                self.waiting = await self._at_work(self._store.waiting)
+                served = await self._serve_next()
             except StoreError as error:
                 log.warning("jobs cannot be taken up: %s", error)
-                claim = None
-            if claim is not None:
-                await self._serve(claim)
-            else:
+            except Exception:
+                # The job's claim runs out, and it is taken up again until its attempts are used up.
+                log.exception("a job failed in a way that it should not; the others go on")
+            if not served:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._work_may_wait.wait(), POLL_S)
+
+    async def _serve_next(self) -> bool:
+        """Whether there was a job."""
+        claim = await self._at_work(lambda: self._store.claim(self._rules.lease_s))
+        self.waiting = await self._at_work(self._store.waiting)
+        if claim is not None:
+            await self._serve(claim)
+        return claim is not None
 
     async def _serve(self, claim: Claim) -> None:
         """Run one job to its end, or hand it back where the server stops first."""
@@ -263,10 +279,9 @@ class Jobs:
         """What is lent; None where the job or the server is stopped before."""
         waiting = asyncio.ensure_future(lending)
         try:
-            while not stopped.is_set():
-                if (await asyncio.wait({waiting}, timeout=POLL_S / 4))[0]:
-                    return waiting.result()
-            return None
+            while not waiting.done() and not stopped.is_set():
+                await asyncio.wait({waiting}, timeout=POLL_S / 4)
+            return waiting.result() if waiting.done() else None
         finally:
             if not waiting.done():
                 waiting.cancel()

@@ -14,6 +14,7 @@ from molva.engines.fake import FakeEngine
 from molva.errors import AddressRefused, PayloadTooLarge, StoreFull
 from molva.http.state import Limits
 from molva.jobs.job import JobPriority, Status
+from molva.jobs.store import Idempotency
 from molva.keys import KeyRing
 from molva.spool import SpoolFile
 from tests.http.jobs.conftest import JobServer, job_of, serving_jobs, told
@@ -227,6 +228,16 @@ class TestIdempotency:
         assert job_of(again) == job_of(first)
         assert "idempotent-replayed" not in first.headers
         assert again.headers["idempotent-replayed"] == "true"
+        assert len(server.kept()) == 1
+
+    def test_the_one_that_is_overtaken_is_told_so_too(self, server: JobServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def not_yet(_idempotency: Idempotency) -> None:
+            return None
+
+        monkeypatch.setattr(server.jobs, "submitted_before", not_yet)
+        first, again = server.submit(key="raced"), server.submit(key="raced")
+        assert job_of(again) == job_of(first)
+        assert ["idempotent-replayed" in answer.headers for answer in (first, again)] == [False, True]
         assert len(server.kept()) == 1
 
     @pytest.mark.parametrize(

@@ -75,11 +75,11 @@ async def submit(request: Request, jobs: OurJobs, idempotency_key: IdempotencyKe
             scope = request.scope.get("state", {}).get(KEY_NAME, "")
             idempotency = Idempotency(scope, idempotency_key, digest)
             if (known := await jobs.submitted_before(idempotency)) is not None:
-                return _accepted(known.id, {"idempotent-replayed": "true"})
+                return _accepted(known.id, replayed=True)
         if wishes.audio_url is not None:
             await unless_disconnected(request, _fetch(state, wishes.audio_url, audio))
-        job = await jobs.submit(submission, audio, idempotency)
-    return _accepted(job.id)
+        job, replayed = await jobs.submit(submission, audio, idempotency)
+    return _accepted(job.id, replayed=replayed)
 
 
 @router.options("/jobs", include_in_schema=False)
@@ -134,7 +134,9 @@ async def _wishes(state: ServerState, form: Form) -> Wishes:
 
 
 async def _choose_model(state: ServerState, wishes: Wishes) -> str:
-    choose = await chooser(state, wishes.task)
+    assert state.recognizer is not None  # noqa: S101 - see ready_or_load
+    # Also while the server drains: an upload that comes to its end then is a job for the next one.
+    choose = await chooser(state, state.recognizer.info, wishes.task)
     try:
         return choose(wishes.model, wishes.language)
     except UnsupportedOperation:
@@ -163,5 +165,6 @@ async def _fetch(state: ServerState, url: str, audio: SpoolFile) -> None:
         raise EmptyAudio("the file at audio_url is empty")
 
 
-def _accepted(job_id: str, headers: dict[str, str] | None = None) -> Response:
+def _accepted(job_id: str, *, replayed: bool) -> Response:
+    headers = {"idempotent-replayed": "true"} if replayed else {}
     return JSONResponse(Submitted(job_id=job_id).model_dump(), 202, headers)

@@ -118,7 +118,7 @@ async def preflight() -> Response:
 async def _create(request: Request, settings: Settings, lifetime: ExpiresAfter) -> tuple[str, ClientSecret]:
     """The model that will serve, and a token. Raises OptionError, ModelLoading, ShuttingDown, Busy."""
     state: ServerState = request.app.state.server
-    model = (await chooser(state, "transcribe"))(settings.model, settings.language)
+    model = (await chooser(state, state.admit().info, "transcribe"))(settings.model, settings.language)
     key_name = request.scope.get("state", {}).get(KEY_NAME)
     value, token = state.ephemeral.create(settings, seconds=lifetime.seconds, key_name=key_name)
     return model, ClientSecret(value=value, expires_at=token.expires_at)

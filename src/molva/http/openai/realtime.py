@@ -76,7 +76,7 @@ async def serve(websocket: WebSocket) -> None:
     settings = _first_settings(token, websocket.query_params.get("model"))
 
     async def choose_model() -> str:
-        choose = await chooser(state, "transcribe")
+        choose = await chooser(state, state.admit().info, "transcribe")
         return choose(settings.model, settings.language)
 
     line = Line(websocket, trouble_error)
@@ -169,7 +169,7 @@ class _Session(Conversation):
     async def _choose_model(self, settings: Settings, event: GaUpdate | BetaUpdate, *, beta: bool) -> None:
         """Raises EventError where there is none, or where it is too late for another one."""
         try:
-            choose = await chooser(self._state, "transcribe")
+            choose = await chooser(self._state, self._state.admit().info, "transcribe")
             model = choose(settings.model, settings.language)
             if model == self._place.info.model:
                 return

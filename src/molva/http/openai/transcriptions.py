@@ -10,7 +10,7 @@ from functools import partial
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from molva.engines.base import Options, Task
+from molva.engines.base import EngineInfo, Options, Task
 from molva.errors import AudioError, MolvaError, ShuttingDown
 from molva.http.disconnect import unless_disconnected
 from molva.http.multipart import read_form, spooled
@@ -91,7 +91,7 @@ async def _serve(request: Request, task: Task) -> Response:
         form = await read_form(request, audio, max_file_bytes=state.limits.upload_bytes)
         require_file(form)
         formats = FORMATS if task == "transcribe" else TRANSLATION_FORMATS
-        wishes = parse_fields(form.fields, await chooser(state, task), formats=formats)
+        wishes = parse_fields(form.fields, await chooser(state, state.admit().info, task), formats=formats)
         asked = _Request(wishes, _options(wishes, task), state, audio)
         if not (wishes.stream and wishes.response_format in STREAMED):
             return await unless_disconnected(request, _whole(asked, task))
@@ -100,9 +100,8 @@ async def _serve(request: Request, task: Task) -> Response:
         return EventStream(frames, work.pop_all(), cut=_trouble(str(ShuttingDown())))
 
 
-async def chooser(state: ServerState, task: Task) -> Callable[[str | None, str | None], str]:
-    """Chooses by name and language among the models that are here now."""
-    info = state.admit().info
+async def chooser(state: ServerState, info: EngineInfo, task: Task) -> Callable[[str | None, str | None], str]:
+    """Chooses by name and language among the models that are here now; `info`: of the main one."""
     served = Candidate(info.model, info.family, info.languages, "translate" in info.tasks)
     installed = await asyncio.to_thread(state.store.installed)
     others = [candidate(model.spec) for model in installed if model.spec.name != served.name]
