@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from molva.errors import ShuttingDown
 from molva.http.disconnect import unless_disconnected
 
 HEARTBEAT = b":\n\n"
@@ -42,6 +43,10 @@ async def with_heartbeats(
             yield upcoming.result()
         except StopAsyncIteration:
             return
+
+
+CLOSING = event_frame("closing", {"type": "closing", "message": str(ShuttingDown())})
+"""Ends a stream of events with names that has no end of its own, when the server stops."""
 
 
 class EventStream(Response):

@@ -91,6 +91,11 @@ class Jobs:
         self._loop = asyncio.get_running_loop()
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._keep_house())]
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing is run any more."""
+        return self._stopping.is_set()
+
     def drain(self) -> None:
         """Run no more jobs: the one in hand is handed back at its next window, with those that are finished.
 

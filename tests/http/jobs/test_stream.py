@@ -167,4 +167,5 @@ def test_a_server_that_stops_ends_the_stream() -> None:
         watcher = Watcher(server, server.queued())
         watcher.wait_for("queued")
         server.stop()
-        assert watcher.events() == [progress(0, 0, 0, "queued")]
+        closing = ("closing", {"type": "closing", "message": "Server is shutting down"})
+        assert watcher.events() == [progress(0, 0, 0, "queued"), closing]

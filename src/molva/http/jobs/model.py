@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 
 from molva.errors import ShuttingDown
 from molva.http.jobs.schemas import ERRORS, NO_MODEL, LoadAnswer, ModelInMemory, ModelStatus, UnloadAnswer
-from molva.http.sse import EventStream, event_frame, with_heartbeats
+from molva.http.sse import CLOSING, EventStream, event_frame, with_heartbeats
 from molva.http.state import ServerState
 from molva.models.catalog import find
 from molva.runtime.gpu import read_gpu
@@ -126,6 +126,7 @@ class _Subscription:
             finally:
                 for wait in waits:
                     wait.cancel()
+        yield CLOSING
 
 
 async def _installed(state: ServerState, name: str | None) -> str | None:

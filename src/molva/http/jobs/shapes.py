@@ -109,7 +109,7 @@ SUBMISSION_ERRORS: dict[int | str, dict[str, Any]] = {
     507: _error("`disk_full`"),
 }
 EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {}}, "description": "Events `progress`, `done` and `error`"}
+    200: {"content": {"text/event-stream": {}}, "description": "Events `progress`, `done`, `error` and `closing`"}
 }
 _TEXT = {"schema": {"type": "string"}}
 RESULT: dict[int | str, dict[str, Any]] = {

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from molva.errors import JobNotFound, StoreError
 from molva.http.jobs.access import JobId, OurJobs, jobs_of
 from molva.http.jobs.shapes import ERRORS, EVENTS, NOT_FOUND
-from molva.http.sse import EventStream, event_frame, with_heartbeats
+from molva.http.sse import CLOSING, EventStream, event_frame, with_heartbeats
 from molva.jobs.job import TERMINAL, Job, Status, document
 from molva.jobs.service import Jobs
 
@@ -35,7 +35,10 @@ async def preflight() -> Response:
 
 
 async def _frames(jobs: Jobs, job_id: str) -> AsyncIterator[bytes]:
-    """`progress` until the end; then `done`, or `error` for a failure that comes while somebody watches."""
+    """`progress` until the end; then `done`, or `error` for a failure that comes while somebody watches.
+
+    `closing` where the server stops before.
+    """
     percent, watched = 0, False
     try:
         async for job in jobs.watch(job_id):
@@ -45,9 +48,13 @@ async def _frames(jobs: Jobs, job_id: str) -> AsyncIterator[bytes]:
                 yield event_frame("progress", _progress(job, percent))
             elif watched and job.status == Status.FAILED:
                 yield event_frame("error", {"type": "error", "message": job.error})
+                return
             else:
                 yield await _done(jobs, job)
+                return
             watched = True
+        if jobs.stopping:  # else it was purged
+            yield CLOSING
     except JobNotFound:
         return  # purged since
     except StoreError as error:
