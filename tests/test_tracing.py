@@ -1,8 +1,10 @@
 """One tree of spans from the socket to the engine, and nothing where nobody asked for it."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -11,10 +13,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from molva import tracing
 from molva.engines.fake import FakeEngine
+from molva.jobs.job import Status
 from molva.runtime.loading import sample_speech
 from tests.http.conftest import Running, serving, wav
 from tests.http.openai.conftest import LONG_SPEECH
 from tests.http.wsclient import UTTERANCE, in_session
+from tests.jobs.test_service import house
 
 SPEECH = wav(sample_speech())
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -51,7 +55,7 @@ def test_a_request_is_one_tree(spans: InMemorySpanExporter) -> None:
         assert server.client.post("/v1/transcribe?format=srt", content=LONG_SPEECH, headers=headers).status_code == 200
         named = ended(spans, server, "POST /v1/transcribe")
         [root] = named.pop("POST /v1/transcribe")
-        assert set(named) == {"admission", "find speech", "queue", "engine", "render"}
+        assert set(named) == {"model", "admission", "find speech", "queue", "engine", "render"}
         assert len(named["queue"]) == len(named["engine"]) == 6
         for each in named.values():
             assert all(is_child(span, root) for span in each)
@@ -73,8 +77,23 @@ def test_a_live_session_is_one_tree(spans: InMemorySpanExporter) -> None:
             client.rest()
         named = ended(spans, server, "GET /v1/ws")
         [root] = named.pop("GET /v1/ws")
-        assert set(named) == {"admission", "queue", "engine"}
+        assert set(named) == {"model", "admission", "queue", "engine"}
         assert all(is_child(span, root) for each in named.values() for span in each)
+
+
+def test_a_job_is_one_tree(spans: InMemorySpanExporter, tmp_path: Path) -> None:
+    async def test() -> str:
+        async with house(tmp_path) as server:
+            job = await server.submit()
+            assert (await server.end_of(job.id)).status == Status.DONE
+            return job.id
+
+    job_id = asyncio.run(test())
+    [root] = [span for span in spans.get_finished_spans() if span.name == "job"]
+    assert root.attributes == {"molva.job.id": job_id}
+    below = [span for span in spans.get_finished_spans() if span is not root]
+    assert {span.name for span in below} == {"model", "find speech", "queue", "engine"}
+    assert all(is_child(span, root) for span in below)
 
 
 def test_a_window_lies_after_its_wait_and_inside_its_request(spans: InMemorySpanExporter) -> None:

@@ -89,15 +89,14 @@ def trace_of(error: BaseException | None) -> str:
     """The stack. Pydantic's errors quote what they were given, a whole transcript it may be: they lose that."""
     if error is None:
         return ""
-    told_parts = []
+    told: list[str] = []
     for part in _chain(error):
         known = traceback.TracebackException.from_exception(part)
-        known.__cause__ = known.__context__ = None
-        told = "".join(known.format())
         if isinstance(part, ValidationError):
-            told = "".join(known.stack.format()) + f"ValidationError: {part.error_count()} in {part.title}\n"
-        told_parts.append(told)
-    return "\nwhich led to\n\n".join(reversed(told_parts)).rstrip("\n")
+            told.append("".join(known.stack.format()) + f"ValidationError: {part.error_count()} in {part.title}\n")
+        else:
+            told.append("".join(known.format(chain=False)))
+    return "\nwhich led to\n\n".join(reversed(told)).rstrip("\n")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -39,7 +39,7 @@ class Observer:
         """A request or a live session has waited for the engine for too long."""
 
     def checked_out(self, places: str, outcome: Admission, waited_s: float) -> None:
-        """A caller has waited for one of `places`."""
+        """A caller has waited for one of `places`: `requests` or `sessions`; for the `model`, only where in vain."""
 
     def decoded(self, model: str, windows: Sequence[DecodedWindow], took_s: float) -> None:
         """One run of an engine has ended well."""

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from molva.errors import MetricsDisabled
-from molva.http.schemas import ERRORS
+from molva.http.schemas import ERRORS, Problem
 from molva.http.state import ServerState
 
 router = APIRouter()
@@ -24,7 +24,12 @@ Scrape = Callable[[], Awaitable[bytes]]
     "/metrics",
     tags=["system"],
     response_class=Response,
-    responses={404: ERRORS[503], 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        401: ERRORS[401],
+        403: ERRORS[403],
+        404: {"description": "`metrics_disabled`", "model": Problem},
+    },
 )
 async def metrics(request: Request) -> Response:
     """Counters, gauges and histograms in Prometheus's text format, where `--metrics` is given."""

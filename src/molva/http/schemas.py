@@ -123,7 +123,6 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     },
     401: _documented("`invalid_api_key`, where the server asks for keys; /v1/models tells it in OpenAI's shape"),
     403: _documented("`origin_denied`"),
-    404: _documented("`metrics_disabled`"),
     413: _documented("`payload_too_large`"),
     422: _documented("`transcription_error` or `invalid_audio`: the file cannot be decoded or is too long"),
     500: _documented("`internal`"),

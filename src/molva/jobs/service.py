@@ -255,7 +255,7 @@ class Jobs:
     async def _run(self, claim: Claim, stopped: threading.Event) -> bool:
         """Whether the job has ended."""
         try:
-            with tracing.span("admission"):
+            with tracing.span("model"):
                 lease = await self._unless_stopped(self._lend(claim.job.submission.model), stopped)
         except (ShuttingDown, ModelNotReady):  # unloaded while it waited for the GPU: the job waits in its place
             return False

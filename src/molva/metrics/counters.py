@@ -22,7 +22,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 TOO_MANY_REQUESTS = 429
 """Counted as a rejection of the limiter alone."""
 
-PLACES = ("requests", "sessions")
+PLACES = ("requests", "sessions", "model")
 
 
 class Counters(Observer):

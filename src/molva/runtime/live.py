@@ -198,9 +198,11 @@ class LiveStream:
                 self._decode(action)
                 continue
             self._emit(action)
+            if not self._is_live():
+                continue
             if isinstance(action, Partial) and asked is not None:
                 self._observer.partial_told(time.monotonic() - asked)
-            elif isinstance(action, Final) and action.number and self._is_live():
+            elif isinstance(action, Final) and action.number:
                 self._observer.final_told(time.monotonic() - self._ends[action.number - 1])
 
     def _decode(self, decode: Decode) -> None:

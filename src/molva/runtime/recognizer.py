@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
+from molva import tracing
 from molva.audio.array import AnySource, open_audio
 from molva.engines.base import EngineInfo, Options
-from molva.errors import MolvaError
+from molva.errors import Busy, ModelNotReady, MolvaError
 from molva.observer import NOBODY, Observer
 from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet, InMemory, Lease
@@ -297,7 +298,15 @@ class Recognizer:
 
     async def _lend(self, model: str | None) -> Lease:
         """A model for a caller who does not wait for ever."""
-        return await self.lease(model, timeout_s=self.admission.timeout_s)
+        started = time.perf_counter()
+        with tracing.span("model"):
+            try:
+                return await self.lease(model, timeout_s=self.admission.timeout_s)
+            except ModelNotReady:
+                raise
+            except Busy:
+                self._observer.checked_out("model", "timeout", time.perf_counter() - started)
+                raise
 
     def _on_change(self, name: str, state: ModelState) -> None:
         if name != self._expected.model:
