@@ -27,7 +27,10 @@ class Observer:
     """
 
     def answered(self, method: str, route: str, status: int, took_s: float) -> None:
-        """The head of an answer is on its way: of a WebSocket, 101; of a stream, that of its first byte."""
+        """The head of an answer is on its way: of a WebSocket, 101; of a stream, that of its first byte.
+
+        `method` and `route` are among few, whatever clients send.
+        """
 
     def rate_limited(self) -> None:
         """A request was refused with 429."""

@@ -6,7 +6,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
@@ -55,8 +55,10 @@ class Tour:
     data: Path
     key: str
     job_id: str
-    told: list[bytes] = field(default_factory=list)
+    told: list[bytes]
     """Bodies that the webhooks brought."""
+    traces: bytes
+    """What the collector of traces got."""
 
     @property
     def families(self) -> dict[str, Metric]:
@@ -83,7 +85,11 @@ def tour(tmp_path_factory: pytest.TempPathFactory, tiny_dir: Path) -> Tour:
         "20",
     ]
     flags += ["--log-level", "debug", "--log-format", "json", "--allow-network", "127.0.0.0/8"]
-    with receiver(answering()) as listener, molva_serve(*flags, home=home) as process:
+    with (
+        receiver(answering()) as listener,
+        receiver(answering()) as collector,
+        molva_serve(*flags, home=home, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{collector.port}") as process,
+    ):
         url = process.url()
         metrics = process.wait_for(r"metrics: (http://\S+)").group(1)
         with httpx2.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=PATIENCE_S) as client:
@@ -102,7 +108,8 @@ def tour(tmp_path_factory: pytest.TempPathFactory, tiny_dir: Path) -> Tour:
         assert process.stop() == 0
         log = "".join(process.errors)
         told = [heard.body for heard in listener.heard]
-    return Tour(scrape.text, log, main_port, data, key, job_id, told)
+        traces = b"".join(heard.body for heard in collector.heard if heard.line.startswith("POST /v1/traces "))
+    return Tour(scrape.text, log, main_port, data, key, job_id, told, traces)
 
 
 def wait_for(process: Process, metrics: str, sample: str) -> None:
@@ -317,6 +324,13 @@ def test_nothing_that_clients_sent_or_got_is_in_the_log(tour: Tour) -> None:
     assert '"level": "debug"' in tour.log
     for word in (CANARY, tour.key, *CLIP_TEXT.split()):
         assert word not in tour.log, word
+
+
+def test_nothing_that_clients_sent_or_got_is_in_the_traces(tour: Tour) -> None:
+    for name in ("POST /v1/transcribe", "GET /v1/realtime", "job", "engine", "find speech", "molva"):
+        assert name.encode() in tour.traces, name
+    for word in (CANARY, tour.key, *CLIP_TEXT.split()):
+        assert word.encode() not in tour.traces, word
 
 
 def test_only_the_database_knows_what_was_said(tour: Tour) -> None:

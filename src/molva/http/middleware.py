@@ -17,7 +17,7 @@ from molva import logs, tracing
 from molva.errors import OriginDenied, PayloadTooLarge
 from molva.http.dialects import is_jobs, is_openai, respond
 from molva.http.origin import OriginPolicy
-from molva.http.routes import RouteTemplates
+from molva.http.routes import OTHER, RouteTemplates
 from molva.keys import KeyRing
 from molva.observer import Observer
 
@@ -33,6 +33,9 @@ UPLOADS = "/v1/audio/"
 """Below it are forms that go to the disk; http/multipart.py has their limit."""
 JOBS = "/jobs"
 """Takes such forms too, of any size."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Others, which clients may make up, are told as `other`."""
 
 HTTP_AND_WEBSOCKET = frozenset({"http", "websocket"})
 ANSWERS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
@@ -77,6 +80,7 @@ class RequestId:
         request_id = given if given and given.isascii() and given.isprintable() else str(uuid7())
         route = self._routes.of(scope["path"])
         method = scope.get("method", "GET")
+        method = method if method in METHODS else OTHER
         started, status = time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
@@ -93,7 +97,13 @@ class RequestId:
             finally:
                 if status:
                     note("http.response.status_code", status)
-                _log(scope, route, status, (time.perf_counter() - started) * 1000)
+                _log(
+                    scope,
+                    "WS" if scope["type"] == "websocket" else method,
+                    route,
+                    status,
+                    (time.perf_counter() - started) * 1000,
+                )
 
 
 def _span(method: str, route: str, headers: Headers) -> AbstractContextManager[tracing.Note]:
@@ -103,9 +113,8 @@ def _span(method: str, route: str, headers: Headers) -> AbstractContextManager[t
     return tracing.span(f"{method} {route}", facts, caller=headers)
 
 
-def _log(scope: Scope, route: str, status: int, took_ms: float) -> None:
+def _log(scope: Scope, method: str, route: str, status: int, took_ms: float) -> None:
     level = logging.DEBUG if route in PROBES else logging.INFO
-    method = scope.get("method", "WS")
     key = scope.get("state", {}).get(KEY_NAME)
     fields = {"method": method, "route": route, "status": status or None, "ms": round(took_ms, 1), "key": key}
     of_key = "" if key is None else f" {key}"

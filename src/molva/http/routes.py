@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from starlette.routing import compile_path
 
 OTHER = "other"
-"""Stands for every path that leads nowhere."""
+"""Stands for every path that leads nowhere, and for every method that is none."""
 
 
 class RouteTemplates:
