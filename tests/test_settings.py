@@ -61,6 +61,18 @@ def test_other_addresses_need_bind_all(host: str) -> None:
     assert read_settings(host=host, bind_all=True).host == host
 
 
+def test_metrics_have_an_address_of_their_own_where_one_is_given() -> None:
+    assert read_settings().metrics_address is None
+    assert read_settings(metrics_listen="127.0.0.1:9090").metrics_address == ("127.0.0.1", 9090)
+    assert read_settings(metrics_listen="[::1]:0").metrics_address == ("[::1]", 0)
+    with pytest.raises(SettingsError, match=r"metrics_listen 0\.0\.0\.0 .*--bind-all"):
+        read_settings(metrics_listen="0.0.0.0:9090")
+    assert read_settings(metrics_listen="0.0.0.0:9090", bind_all=True).metrics_address == ("0.0.0.0", 9090)
+    for wrong in ("9090", ":9090", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:x", "a b:9090"):
+        with pytest.raises(SettingsError, match="ADDRESS:PORT"):
+            read_settings(metrics_listen=wrong)
+
+
 def test_models_live_in_the_data_folder_unless_said_otherwise() -> None:
     assert read_settings().models == Path.home() / ".molva" / "models"
     assert read_settings(data_dir="/srv/molva").models == Path("/srv/molva/models")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 from molva import __version__
@@ -79,12 +80,18 @@ class Durable:
             ),
             ended=self._sender.wake,
             register=self._register,
+            observer=state.observer,
         )
         state.jobs = self._jobs
         state.model_listeners.append(self._tell)
         state.check_webhook_url = self._check_webhook_url
         if settings.job_url_hosts != frozenset():
             state.fetch = self._fetch
+
+    @property
+    def webhook_counts(self) -> Mapping[str, int]:
+        """Attempts to deliver webhooks since the start, by outcome."""
+        return self._sender.counts
 
     def start(self) -> None:
         """Go on with what earlier processes have left."""

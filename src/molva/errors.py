@@ -12,6 +12,7 @@
     ├── PayloadTooLarge            payload_too_large    more bytes than this door takes
     ├── InvalidKey                 invalid_api_key      no key, or one that does not open this server
     ├── OriginDenied               origin_denied        a web page of another host asks
+    ├── MetricsDisabled            metrics_disabled     /metrics is off, or on a port of its own
     ├── SettingsError              invalid_settings     configuration that cannot be served
     ├── ModelError                 model_error
     │   ├── UnknownModel           unknown_model        not in the catalog
@@ -268,6 +269,12 @@ class StoreFull(StoreError):
     """The server's disk has no room for more jobs; try again later."""
 
     code = "disk_full"
+
+
+class MetricsDisabled(MolvaError):
+    """metrics endpoint disabled"""
+
+    code = "metrics_disabled"
 
 
 class JobNotFound(MolvaError):

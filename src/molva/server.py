@@ -15,22 +15,26 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from molva import __version__, assets
+from molva import __version__, assets, tracing
 from molva.durable import Durable
 from molva.engines.base import EngineInfo
 from molva.engines.cpu import usable_cores
 from molva.engines.silero import load_vad
 from molva.errors import ModelNotReady, SettingsError
 from molva.http.app import create_app
+from molva.http.metrics import metrics_app
 from molva.http.origin import OriginPolicy
 from molva.http.state import Limits, ServerState, SessionLimits
 from molva.http.transport import WebSocketProtocol
 from molva.keys import KeyRing
 from molva.loopback import is_loopback
+from molva.metrics.counters import Counters
+from molva.metrics.exposition import Metrics
 from molva.models.catalog import DEFAULT_MODEL, find
 from molva.models.choice import parse_aliases
 from molva.models.download import OnProgress
 from molva.models.store import ModelStore
+from molva.observer import NOBODY
 from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet
 from molva.runtime.gpu import Gpu, GpuPatience, read_gpu
@@ -119,6 +123,7 @@ class _Server:
         self._listener = listener
         self._announce = announce
         self._on_download = on_download
+        counters = Counters() if settings.metrics or settings.metrics_listen else None
         self._state = ServerState(
             model=DEFAULT_MODEL if settings.model == AUTO else settings.model,
             device=settings.device,
@@ -130,6 +135,7 @@ class _Server:
                 upload_audio_s=settings.upload_max_audio_secs or None,
             ),
             spool=Spool(settings.spool),
+            observer=counters or NOBODY,
             store=ModelStore(settings.models),
             aliases=parse_aliases(settings.alias),
             load_at_start=settings.lifecycle == "eager",
@@ -143,6 +149,10 @@ class _Server:
         )
         self._vad = load_vad()
         self._durable = Durable(settings, self._state, self._vad) if settings.jobs else None
+        self._metrics_listener: socket.socket | None = None
+        self._metrics_server: Uvicorn | None = None
+        if counters is not None:
+            self._expose(counters)
         self._uvicorn = Uvicorn(
             create_app(self._state, OriginPolicy(settings.allow_origin, settings.cors_allow_any), _keys(settings)),
             ws_frame_max_bytes=settings.ws_frame_max_bytes,
@@ -159,6 +169,17 @@ class _Server:
                 settings.idle_timeout_secs,
             )
 
+    def _expose(self, counters: Counters) -> None:
+        """Metrics, on the main port or on their own. Raises SettingsError where that cannot be had."""
+        settings, durable = self._settings, self._durable
+        webhooks = (lambda: durable.webhook_counts) if durable is not None else dict[str, int]
+        metrics = Metrics(counters, self._state, settings.spool, webhooks)
+        if settings.metrics_address is None:
+            self._state.scrape = metrics.scrape
+            return
+        self._metrics_listener = bind(*settings.metrics_address)
+        self._metrics_server = Uvicorn(metrics_app(metrics.scrape), ws_frame_max_bytes=1024, drain_s=CLOSE_TIMEOUT_S)
+
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -167,12 +188,23 @@ class _Server:
             self._durable.start()
         # A daemon thread: a download must not keep a process alive that was told to stop.
         threading.Thread(target=self._provision, args=(loop,), name="provisioning", daemon=True).start()
+        metrics = None
+        if self._metrics_server is not None and self._metrics_listener is not None:
+            metrics = asyncio.create_task(self._metrics_server.serve(sockets=[self._metrics_listener]))
+        stop_tracing = tracing.start()
         try:
             await self._uvicorn.serve(sockets=[self._listener])
         finally:
+            if self._metrics_server is not None and metrics is not None:
+                self._metrics_server.should_exit = True
+                await asyncio.wait({metrics}, timeout=2 * CLOSE_TIMEOUT_S)
             if self._durable is not None:
                 await self._durable.stop(max(CLOSE_TIMEOUT_S, self._drain_ends - time.monotonic()))
             self._state.spool.close()
+            # A daemon thread: a collector that does not answer keeps nobody here.
+            sending = threading.Thread(target=stop_tracing, daemon=True)
+            sending.start()
+            sending.join(CLOSE_TIMEOUT_S)
         self._close()
         if self._failure is not None:
             raise self._failure
@@ -210,7 +242,7 @@ class _Server:
 
     def _assemble(self, expected: EngineInfo) -> Recognizer:
         settings = self._settings
-        scheduler = Scheduler(settings.workers or usable_cores())
+        scheduler = Scheduler(settings.workers or usable_cores(), self._state.observer)
 
         def load(name: str) -> Lane:
             """Blocking; raises ModelError. A model that somebody asks for is never downloaded."""
@@ -231,9 +263,12 @@ class _Server:
             gpu=patience if settings.device == "cuda" else None,
         )
         admission = Admission(
-            settings.pool_size, max_waiting=settings.max_waiting, timeout_s=settings.checkout_timeout_s
+            settings.pool_size,
+            max_waiting=settings.max_waiting,
+            timeout_s=settings.checkout_timeout_s,
+            observer=self._state.observer,
         )
-        return Recognizer(scheduler, fleet, self._vad, admission, expected)
+        return Recognizer(scheduler, fleet, self._vad, admission, expected, self._state.observer)
 
     def _introduce(self, recognizer: Recognizer, gpu: Gpu | None, reason: str) -> None:
         self._state.gpu = gpu
@@ -255,18 +290,21 @@ class _Server:
             self._announce(self._announcement(recognizer, reason))
 
     def _announcement(self, recognizer: Recognizer, reason: str) -> str:
-        host, port = self._listener.getsockname()[:2]
-        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        address = _address(self._listener)
         info, places = recognizer.info, self._state.pool_size
         sessions = f"{places} {'session' if places == 1 else 'sessions'} at once"
         if recognizer.model_state().state != "ready":
             reason += "; it is loaded when it is first needed"
             if self._settings.pool_size is None:
                 sessions = "as many sessions as it then turns out to sustain"
+        measured = ""
+        if self._metrics_listener is not None:
+            measured = f"metrics: {_address(self._metrics_listener)}/metrics\n"
         return (
             f"molva {__version__} is ready at {address}\n"
             f"model: {info.model} ({info.title}, {info.precision} on {info.device}): {reason}\n"
             f"live:  {sessions}, ws{address[4:]}/v1/ws\n"
+            f"{measured}"
             f"try:   curl --data-binary @{_clip()} {address}/v1/transcribe"
         )
 
@@ -300,6 +338,11 @@ def _keys(settings: Settings) -> KeyRing:
             settings.key_file.parent,
         )
     return keys
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _clip() -> Path:

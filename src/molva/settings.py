@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from molva.errors import SettingsError
+from molva.logs import LogFormat
 from molva.loopback import is_loopback
 from molva.webhooks.signing import parse_secret
 
@@ -85,7 +86,12 @@ class Settings(BaseSettings):
         (), description="A network, not public, that clients' addresses may be in; may be given several times."
     )
     shutdown_drain_secs: int = Field(10, ge=0, description="How long running requests may finish; 0 is 1.")
+    metrics: bool = Field(False, description="Serve metrics for Prometheus at /metrics.")
+    metrics_listen: str | None = Field(
+        None, description="ADDRESS:PORT that alone serves /metrics, without keys; not loopback needs --bind-all."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level to log.")
+    log_format: LogFormat = Field("human", description="Log lines for people, or one JSON object each.")
 
     @property
     def models(self) -> Path:
@@ -120,6 +126,14 @@ class Settings(BaseSettings):
     def shelf(self) -> Path:
         """Where recordings of jobs are."""
         return _at_home(self.data_dir / "jobs")
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of the listener that serves metrics alone."""
+        if self.metrics_listen is None:
+            return None
+        host, _, port = self.metrics_listen.rpartition(":")
+        return host, int(port)
 
     @property
     def spool(self) -> Path:
@@ -176,8 +190,22 @@ class Settings(BaseSettings):
                 raise ValueError(f"'{host}' is no host name: give it without a scheme, a port and a path")
         return hosts
 
+    @field_validator("metrics_listen")
+    @classmethod
+    def _refuse_what_is_no_address(cls, address: str | None) -> str | None:
+        if address is not None:
+            host, _, port = address.rpartition(":")
+            if not _HOST.fullmatch(host.strip("[]")) or not (port.isascii() and port.isdigit() and int(port) < 2**16):
+                raise ValueError(f"'{address}' is no ADDRESS:PORT, such as 127.0.0.1:9090")
+        return address
+
     @model_validator(mode="after")
     def _refuse_open_addresses(self) -> Self:
+        metrics = self.metrics_address
+        if metrics is not None and not self.bind_all and not is_loopback(metrics[0]):
+            raise ValueError(
+                f"metrics_listen {metrics[0]} can be reached by other machines; add --bind-all if that is meant"
+            )
         if not self.bind_all and not is_loopback(self.host):
             raise ValueError(f"host {self.host} can be reached by other machines; add --bind-all if that is meant")
         return self

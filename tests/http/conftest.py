@@ -25,6 +25,7 @@ from molva.http.state import Limits, ServerState, SessionLimits
 from molva.jobs.service import Jobs
 from molva.keys import KeyRing
 from molva.models.store import ModelStore
+from molva.observer import NOBODY, Observer
 from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet
 from molva.runtime.gpu import GpuPatience
@@ -113,6 +114,7 @@ def recognizer_over(
     loading: Callable[[], None] = lambda: None,
     idle_timeout_s: float | None = None,
     gpu: GpuPatience | None = None,
+    observer: Observer = NOBODY,
 ) -> Recognizer:
     """A recogniser whose main model is not loaded yet; other models come from `load`."""
 
@@ -125,7 +127,7 @@ def recognizer_over(
         return load(name)
 
     fleet = Fleet(load_any, max_loaded=2, idle_timeout_s=idle_timeout_s, gpu=gpu)
-    return Recognizer(scheduler, fleet, load_vad(), admission, engine.info)
+    return Recognizer(scheduler, fleet, load_vad(), admission, engine.info, observer)
 
 
 @contextmanager
@@ -148,6 +150,7 @@ def serving(
     loading: Callable[[], None] = lambda: None,
     idle_timeout_s: float | None = None,
     gpu: GpuPatience | None = None,
+    observer: Observer = NOBODY,
 ) -> Iterator[Running]:
     """Serve `engine`, or a server that is still at its start where there is none.
 
@@ -165,18 +168,20 @@ def serving(
             store=store or ModelStore(Path(folder) / "models"),
             sessions=sessions,
             jobs=jobs,
+            observer=observer,
         )
         if engine is not None:
-            admission = Admission(pool_size, max_waiting=max_waiting, timeout_s=checkout_timeout_s)
+            admission = Admission(pool_size, max_waiting=max_waiting, timeout_s=checkout_timeout_s, observer=observer)
             state.serve_with(
                 recognizer_over(
                     engine,
-                    Scheduler(workers),
+                    Scheduler(workers, observer),
                     admission,
                     load,
                     loading=loading,
                     idle_timeout_s=idle_timeout_s,
                     gpu=gpu,
+                    observer=observer,
                 )
             )
         app = create_app(state, origins or OriginPolicy(), keys)

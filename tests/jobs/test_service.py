@@ -34,6 +34,8 @@ from molva.jobs.service import JobRules, Jobs
 from molva.jobs.shelf import AudioShelf
 from molva.jobs.sqlite import SqliteJobStore
 from molva.jobs.store import Claim, Idempotency
+from molva.logs import Lines
+from molva.observer import NOBODY, Door, Observer
 from molva.runtime.fleet import Fleet, Lease
 from molva.runtime.scheduler import Scheduler
 from molva.runtime.transcription import transcribe_all
@@ -116,6 +118,7 @@ async def house(
     lend: Callable[[str], Awaitable[Lease]] | None = None,
     store: Callable[[Database], SqliteJobStore] = SqliteJobStore,
     ended: Callable[[], None] = lambda: None,
+    observer: Observer = NOBODY,
 ) -> AsyncIterator[House]:
     scheduler = Scheduler(1)
     engine = engine or FakeEngine()
@@ -130,6 +133,7 @@ async def house(
         load_vad(),
         rules=rules,
         ended=ended,
+        observer=observer,
     )
     jobs.start()
     try:
@@ -498,5 +502,59 @@ def test_the_end_of_each_job_is_told_to_those_who_deliver_webhooks(tmp_path: Pat
             cancelled = await server.submit()
             await server.jobs.cancel(cancelled.id)
             await until(lambda: len(ended) >= 2)
+
+    run(test)
+
+
+class Ends(Observer):
+    """What is told of jobs."""
+
+    def __init__(self) -> None:
+        self.taken_up = 0
+        self.ends: list[str] = []
+        self.audio_s = 0.0
+
+    def job_taken_up(self) -> None:
+        self.taken_up += 1
+
+    def job_ended(self, status: str, took_s: float) -> None:
+        assert took_s >= 0
+        self.ends.append(status)
+
+    def audio_taken(self, door: Door, audio_s: float) -> None:
+        assert door == "jobs"
+        self.audio_s += audio_s
+
+
+def test_every_end_of_a_job_is_told_once(tmp_path: Path) -> None:
+    async def test() -> None:
+        observer, gate = Ends(), Gate()
+        async with house(tmp_path, gate.engine, observer=observer) as server:
+            running, queued, third = [await server.submit() for _ in range(3)]
+            await until(lambda: gate.begun.acquire(blocking=False))
+            await server.jobs.cancel(running.id)
+            await server.jobs.cancel(queued.id)
+            gate.free.set()
+            done = await server.end_of(third.id)
+            assert done.duration_s
+            broken = await server.submit(b"no audio")
+            await server.end_of(broken.id)
+            assert observer.ends == ["cancelled", "cancelled", "done", "failed"]
+            assert observer.taken_up == 3
+            assert observer.audio_s == done.duration_s
+            assert await server.jobs.counts() == {Status.CANCELLED: 2, Status.DONE: 1, Status.FAILED: 1}
+
+    run(test)
+
+
+def test_what_is_logged_of_a_job_names_it_also_in_its_thread(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "molva")
+    caplog.handler.setFormatter(Lines())
+
+    async def test() -> None:
+        async with house(tmp_path) as server:
+            job = await server.submit()
+            await server.end_of(job.id)
+            assert f"job {job.id} is done job_id={job.id}" in caplog.text
 
     run(test)

@@ -13,6 +13,7 @@ from molva.engines.base import Options
 from molva.engines.fake import FakeEngine
 from molva.engines.silero import load_vad
 from molva.errors import InferenceError, InferencePanic, InferenceTimeout
+from molva.observer import NOBODY, Observer
 from molva.runtime.live import MAX_WAITING, Event, LiveStream
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Scheduler
@@ -73,6 +74,7 @@ def live(
     *,
     timeout_s: float | None = None,
     workers: int = 1,
+    observer: Observer = NOBODY,
 ) -> None:
     """Run a test with a stream at 16 kHz."""
 
@@ -80,7 +82,15 @@ def live(
         engine, told = FakeEngine(script), list[Event]()
         scheduler = Scheduler(workers)
         lane = scheduler.lane(engine)
-        stream = LiveStream(lane, load_vad(), rule=LiveRule(), rate=16_000, timeout_s=timeout_s, emit=told.append)
+        stream = LiveStream(
+            lane,
+            load_vad(),
+            rule=LiveRule(),
+            rate=16_000,
+            timeout_s=timeout_s,
+            emit=told.append,
+            observer=observer,
+        )
         this = Live(engine, scheduler, stream, told)
         try:
             async with asyncio.timeout(60):
@@ -280,3 +290,54 @@ def test_partials_grow_into_the_final(block_s: float) -> None:
         assert (len(this.told) > 3) == (block_s < 10)
 
     live(lambda samples, _: " ".join(["раз"] * int(4 * seconds(samples.size))), test)
+
+
+class Waits(Observer):
+    """What is told of partials and finals."""
+
+    def __init__(self) -> None:
+        self.partials: list[float] = []
+        self.finals: list[float] = []
+
+    def partial_told(self, lag_s: float) -> None:
+        self.partials.append(lag_s)
+
+    def final_told(self, delay_s: float) -> None:
+        self.finals.append(delay_s)
+
+
+def test_the_delay_of_each_final_is_told_also_after_a_panic() -> None:
+    """It is counted from the end of its own utterance, whatever became of those before it."""
+    observer, broken = Waits(), [True]
+
+    def script(samples: Samples, options: Options) -> str:
+        if broken.pop() if broken else False:
+            raise ValueError
+        return count(samples, options)
+
+    async def test(this: Live) -> None:
+        await this.stream.feed(pcm(SPEECH[:24_000]))
+        await this.stream.settle()  # the first partial has failed
+        await this.stream.feed(pcm(SPEECH[24_000:48_000], PAUSE))
+        await this.stream.finish()
+        assert any(isinstance(event, InferencePanic) for event in this.told)
+        assert [final.reason for final in this.finals] == ["vad", "stop"]
+        assert len(observer.finals) == 2
+        assert all(0 <= delay_s < 60 for delay_s in observer.finals)
+        assert len(observer.partials) == sum(isinstance(event, Partial) for event in this.told)
+
+    live(script, test, observer=observer)
+
+
+def test_of_a_recording_that_comes_at_once_no_delay_is_told() -> None:
+    """It waits in its queue with other recordings; nobody waits for the end of its silences."""
+    observer = Waits()
+
+    async def test(this: Live) -> None:
+        for _ in range(4):
+            await this.stream.feed(pcm(SPEECH, PAUSE))
+        await this.stream.finish()
+        assert len(this.finals) == 5
+        assert len(observer.finals) < 5
+
+    live(count, test, observer=observer)

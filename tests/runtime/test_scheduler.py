@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -10,6 +10,8 @@ import pytest
 from molva.engines.base import Options
 from molva.engines.fake import FakeEngine
 from molva.errors import InferenceError, InferencePanic, InferenceTimeout, OptionError, ShuttingDown
+from molva.logs import Lines, about
+from molva.observer import DecodedWindow, Observer
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import MAX_HANGING, Scheduler
 from molva.samples import Samples
@@ -233,3 +235,52 @@ def test_engines_share_the_workers_by_priority(gate: Gate) -> None:
         future.result(5)
     scheduler.close()
     assert order == ["live", "file"]
+
+
+class Runs(Observer):
+    """What is told of the engine's runs."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[str, list[tuple[str, float]]]] = []
+
+    def decoded(self, model: str, windows: Sequence[DecodedWindow], took_s: float) -> None:
+        assert took_s >= 0
+        assert all(window.waited_s >= 0 for window in windows)
+        self.runs.append((model, [(window.kind, window.audio_s) for window in windows]))
+
+
+def test_an_observer_is_told_of_each_run_that_ends_well(gate: Gate) -> None:
+    def script(samples: Samples, options: Options) -> str:
+        if samples.size == 3:
+            raise ValueError
+        return gate(samples, options)
+
+    observer = Runs()
+    scheduler = Scheduler(1, observer)
+    lane = scheduler.lane(FakeEngine(script, batch_size=2))
+    lane.submit(window(16_000), Options(), Priority.JOB)
+    assert gate.entered.wait(5)
+    together = [lane.submit(window(n * 16_000), Options(), Priority.LIVE_FINAL) for n in (1, 2)]
+    failing = lane.submit(window(3), Options())
+    gate.open.set()
+    for future in together:
+        future.result(5)
+    with pytest.raises(InferencePanic):
+        failing.result(5)
+    scheduler.close()
+    assert observer.runs == [("fake", [("job", 1.0)]), ("fake", [("live_final", 1.0), ("live_final", 2.0)])]
+
+
+def test_what_an_engine_does_wrong_is_logged_with_the_request_it_was_for(caplog: pytest.LogCaptureFixture) -> None:
+    def script(samples: Samples, _options: Options) -> str:
+        raise ValueError
+
+    caplog.handler.setFormatter(Lines())
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(FakeEngine(script))
+    with about(request_id="r1"):
+        failing = lane.submit(window(1), Options())
+    with pytest.raises(InferencePanic):
+        failing.result(5)
+    scheduler.close()
+    assert "the engine failed unexpectedly request_id=r1" in caplog.text

@@ -1,7 +1,5 @@
-"""What commands share in talking to a person: logs, and the progress of downloads."""
+"""What commands share in talking to a person: the progress of downloads."""
 
-import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,15 +11,6 @@ if TYPE_CHECKING:
     from molva.models.download import OnProgress, Progress
 
 stderr = Console(stderr=True)
-
-
-def start_logging(level: str) -> None:
-    """Plain lines on stderr."""
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    for noisy in ("httpx2", "httpcore2", "faster_whisper", "uvicorn.error"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 @contextmanager

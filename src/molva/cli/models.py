@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.filesize import decimal
 
-from molva.cli.console import show_downloads, start_logging, stderr
+from molva.cli.console import show_downloads, stderr
 from molva.models.catalog import CATALOG, DEFAULT_MODEL, ModelSpec, find
 from molva.models.store import InstalledModel, ModelStore
 
@@ -81,6 +81,7 @@ def pull_models(
     quantize: Annotated[bool, typer.Option(help="Make the INT8 form of a GigaAM encoder, once.")] = True,
 ) -> None:
     """Download models and make their INT8 forms. What breaks off is gone on with by the next try."""
+    from molva.logs import start_logging
     from molva.runtime import loading, provision
 
     start_logging("info")

@@ -13,8 +13,8 @@ def quantize(
     force: Annotated[bool, typer.Option("--force", help="Make it anew where it exists.")] = False,
 ) -> None:
     """Make the INT8 form of a model's encoder and check it against FP32."""
-    from molva.cli.console import start_logging
     from molva.errors import ModelError
+    from molva.logs import start_logging
     from molva.models.catalog import find
     from molva.models.store import ModelStore
     from molva.runtime import loading

@@ -61,18 +61,22 @@ def serve(
     job_url_limit_bytes: Annotated[int | None, setting("job_url_limit_bytes")] = None,
     allow_network: Annotated[list[str] | None, setting("allow_network")] = None,
     shutdown_drain_secs: Annotated[int | None, setting("shutdown_drain_secs")] = None,
+    metrics: Annotated[bool | None, setting("metrics", "--metrics")] = None,
+    metrics_listen: Annotated[str | None, setting("metrics_listen")] = None,
     log_level: Annotated[str | None, setting("log_level")] = None,
+    log_format: Annotated[str | None, setting("log_format")] = None,
 ) -> None:
     """Start the server."""
     flags = dict(locals())
 
     from molva import server
-    from molva.cli.console import show_downloads, start_logging, stderr
+    from molva.cli.console import show_downloads, stderr
+    from molva.logs import start_logging
     from molva.runtime.provision import Hub
     from molva.settings import read_settings
 
     settings = read_settings(**flags)
-    start_logging(settings.log_level)
+    start_logging(settings.log_level, settings.log_format)
     with show_downloads(stderr) as on_download:
         status = server.serve(
             settings, Hub.from_environment(), announce=lambda text: print(text, flush=True), on_download=on_download

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from molva.cli.console import show_downloads, start_logging, stderr
+from molva.cli.console import show_downloads, stderr
 from molva.cli.models import ModelDir
 from molva.errors import AudioError, InferenceError
 
@@ -50,6 +50,7 @@ def transcribe(
     """
     from molva.formats.render import Layout, parse_format, render
     from molva.library import Transcriber
+    from molva.logs import start_logging
 
     start_logging("info" if verbose else "warning")
     chosen = parse_format(format_name)

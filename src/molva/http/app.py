@@ -7,11 +7,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from molva import __version__
-from molva.errors import MolvaError
-from molva.http import docs, native, websocket
+from molva.errors import InferenceTimeout, MolvaError
+from molva.http import docs, metrics, native, websocket
 from molva.http.auth import Auth, declare_keys
 from molva.http.dialects import respond
 from molva.http.jobs import model as model_life
@@ -19,8 +20,24 @@ from molva.http.jobs import records, stream, submission
 from molva.http.middleware import BodyLimit, DoubledPrefix, Head, Origin, RequestId
 from molva.http.openai import client_secrets, models, realtime, transcriptions
 from molva.http.origin import OriginPolicy
+from molva.http.routes import RouteTemplates
 from molva.http.state import ServerState
 from molva.keys import KeyRing
+
+ROUTERS = (
+    native.router,
+    websocket.router,
+    transcriptions.router,
+    models.router,
+    realtime.router,
+    client_secrets.router,
+    submission.router,
+    records.router,
+    stream.router,
+    model_life.router,
+    metrics.router,
+    docs.router,
+)
 
 CLIENT_CLOSED_REQUEST = 499
 """Nobody reads it; the log shows it."""
@@ -46,17 +63,8 @@ def create_app(state: ServerState, origins: OriginPolicy, keys: KeyRing | None =
         redirect_slashes=False,
     )
     app.state.server = state
-    app.include_router(native.router)
-    app.include_router(websocket.router)
-    app.include_router(transcriptions.router)
-    app.include_router(models.router)
-    app.include_router(realtime.router)
-    app.include_router(client_secrets.router)
-    app.include_router(submission.router)
-    app.include_router(records.router)
-    app.include_router(stream.router)
-    app.include_router(model_life.router)
-    app.include_router(docs.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.mount(docs.ASSETS, docs.assets)
     for kind in (MolvaError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _on_error)
@@ -65,7 +73,7 @@ def create_app(state: ServerState, origins: OriginPolicy, keys: KeyRing | None =
     inner: ASGIApp = Head(BodyLimit(app, state.limits.body_bytes))
     if keys is not None:
         inner = Auth(inner, keys, state.ephemeral)
-    return DoubledPrefix(RequestId(Origin(inner, origins, keys)))
+    return DoubledPrefix(RequestId(Origin(inner, origins, keys), _templates(), state.observer))
 
 
 def _build_routes(app: FastAPI) -> None:
@@ -74,7 +82,16 @@ def _build_routes(app: FastAPI) -> None:
         route.matches({"type": "http", "method": "GET", "path": "/", "headers": []})
 
 
+def _templates() -> RouteTemplates:
+    """Of all routes, those of the framework too."""
+    paths = [route.path for router in ROUTERS for route in router.routes if isinstance(route, Route | WebSocketRoute)]
+    return RouteTemplates([*paths, "/openapi.json", f"{docs.ASSETS}/{{file:path}}"])
+
+
 async def _on_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, InferenceTimeout):
+        state: ServerState = request.app.state.server
+        state.observer.inference_timed_out()
     return respond(request.scope["path"], error)
 
 

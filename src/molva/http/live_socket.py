@@ -171,6 +171,7 @@ class Conversation(ABC):
     def _hangs(self) -> None:
         """The engine does; so the session ends."""
         if not self._ended.done():
+            self._state.observer.inference_timed_out()
             self._ended.set_result(HANGING)
 
     # What a session waits for. Each tells how the session ends.
@@ -219,9 +220,11 @@ async def serve_line(
     `choose_model` is asked once the server serves. It may raise OptionError.
     """
     sending = asyncio.ensure_future(line.outbox.run())
+    state.open_sockets += 1
     try:
         await line.leave(await _admit_and_converse(line, state, converse, choose_model))
     finally:
+        state.open_sockets -= 1
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)  # a client that has gone cannot be told anything
 

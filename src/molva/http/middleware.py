@@ -9,14 +9,18 @@ import logging
 import secrets
 import time
 import uuid
+from contextlib import AbstractContextManager, nullcontext
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from molva import logs, tracing
 from molva.errors import OriginDenied, PayloadTooLarge, ShuttingDown
 from molva.http.dialects import is_jobs, is_openai, respond
 from molva.http.origin import OriginPolicy
+from molva.http.routes import OTHER, RouteTemplates
 from molva.keys import KeyRing
+from molva.observer import Observer
 
 log = logging.getLogger("molva.http")
 
@@ -30,6 +34,9 @@ UPLOADS = "/v1/audio/"
 """Below it are forms that go to the disk; http/multipart.py has their limit."""
 JOBS = "/jobs"
 """Takes such forms too, of any size."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Others, which clients may make up, are told as `other`."""
 
 HTTP_AND_WEBSOCKET = frozenset({"http", "websocket"})
 ANSWERS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
@@ -56,17 +63,25 @@ class DoubledPrefix:
 
 
 class RequestId:
-    """Echoes `x-request-id` where it is printable ASCII, makes one where it is not, and logs the outcome."""
+    """Echoes `x-request-id` where it is printable ASCII, makes one where it is not, and tells the outcome: to the log,
+    to the observer and to the trace. All three know routes, not paths: those hold what clients wrote.
+    """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, routes: RouteTemplates, observer: Observer) -> None:
         self._app = app
+        self._routes = routes
+        self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in HTTP_AND_WEBSOCKET:
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
         request_id = given if given and given.isascii() and given.isprintable() else str(uuid7())
+        route = self._routes.of(scope["path"])
+        method = scope.get("method", "GET")
+        method = method if method in METHODS else OTHER
         started, status = time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
@@ -74,21 +89,42 @@ class RequestId:
             if message["type"] in ANSWERS:
                 status = message.get("status", 101)
                 MutableHeaders(scope=message)["x-request-id"] = request_id
+                self._observer.answered(method, route, status, time.perf_counter() - started)
             await send(message)
 
-        try:
-            await self._app(scope, receive, send_with_id)
-        except asyncio.CancelledError:
-            # The drain is over. A client that still sends is told, unless it has been answered in part.
-            if status or scope["type"] != "http":
-                raise
-            await respond(scope["path"], ShuttingDown())(scope, receive, send_with_id)
-        finally:
-            took_ms = (time.perf_counter() - started) * 1000
-            level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
-            method = scope.get("method", "WS")
-            key = f" {scope['state'][KEY_NAME]}" if KEY_NAME in scope.get("state", {}) else ""
-            log.log(level, "%s %s %s %.0f ms %s%s", method, scope["path"], status or "-", took_ms, request_id, key)
+        with logs.about(request_id=request_id), _span(method, route, headers) as note:
+            try:
+                await self._app(scope, receive, send_with_id)
+            except asyncio.CancelledError:
+                # The drain is over. A client that still sends is told, unless it has been answered in part.
+                if status or scope["type"] != "http":
+                    raise
+                await respond(scope["path"], ShuttingDown())(scope, receive, send_with_id)
+            finally:
+                if status:
+                    note("http.response.status_code", status)
+                _log(
+                    scope,
+                    "WS" if scope["type"] == "websocket" else method,
+                    route,
+                    status,
+                    (time.perf_counter() - started) * 1000,
+                )
+
+
+def _span(method: str, route: str, headers: Headers) -> AbstractContextManager[tracing.Note]:
+    if route in PROBES:
+        return nullcontext(lambda _name, _value: None)
+    facts = {"http.request.method": method, "http.route": route}
+    return tracing.span(f"{method} {route}", facts, caller=headers)
+
+
+def _log(scope: Scope, method: str, route: str, status: int, took_ms: float) -> None:
+    level = logging.DEBUG if route in PROBES else logging.INFO
+    key = scope.get("state", {}).get(KEY_NAME)
+    fields = {"method": method, "route": route, "status": status or None, "ms": round(took_ms, 1), "key": key}
+    of_key = "" if key is None else f" {key}"
+    log.log(level, "%s %s %s %.0f ms%s", method, route, status or "-", took_ms, of_key, extra=fields)
 
 
 class Head:
@@ -124,7 +160,7 @@ class Origin:
             return
         origin = Headers(scope=scope).get("origin")
         if not self._policy.permits(origin):
-            log.warning("origin %.200r denied on %.200r", origin, scope["path"])
+            log.warning("origin %.200r denied", origin)
             await respond(scope["path"], OriginDenied())(scope, receive, send)
             return
         of_jobs = is_jobs(scope["path"])

@@ -1,6 +1,7 @@
 """The native door over REST and SSE, wire-compatible with gigastt."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Annotated
@@ -8,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
 
-from molva import __version__
+from molva import __version__, tracing
 from molva.engines.base import Options, Task
 from molva.errors import (
     AudioError,
@@ -28,6 +29,7 @@ from molva.http.rendering import Rendering
 from molva.http.schemas import ERRORS, Health, ModelInfo, NotReady, Ready, TranscriptBody
 from molva.http.sse import EventStream, data_frame, with_heartbeats
 from molva.http.state import ServerState
+from molva.observer import Observer
 from molva.runtime.recognizer import Recognition, check_audio
 from molva.samples import SAMPLE_RATE
 
@@ -135,13 +137,17 @@ async def transcribe(
         with await recognizer.open(
             body, options, max_duration_s=state.limits.max_audio_s, timeout_s=timeout_s
         ) as recognition:
+            started = time.perf_counter()
             try:
                 async with asyncio.timeout(timeout_s):
                     transcript = await recognition.transcript()
             except TimeoutError:
                 recognition.give_up()
                 raise InferenceTimeout from None
-        return await rendering.answer(transcript)
+        state.observer.inferred(time.perf_counter() - started)
+        state.observer.audio_taken("native", transcript.duration)
+        with tracing.span("render"):
+            return await rendering.answer(transcript)
 
     return await unless_disconnected(request, run())
 
@@ -167,10 +173,11 @@ async def transcribe_stream(request: Request) -> Response:
     recognition = await unless_disconnected(request, begin())
     work = AsyncExitStack()
     work.enter_context(recognition)
-    return EventStream(with_heartbeats(_segment_frames(recognition)), work, cut=_trouble(ShuttingDown()))
+    frames = _segment_frames(recognition, state.observer)
+    return EventStream(with_heartbeats(frames), work, cut=_trouble(ShuttingDown()))
 
 
-async def _segment_frames(recognition: Recognition) -> AsyncIterator[bytes]:
+async def _segment_frames(recognition: Recognition, observer: Observer) -> AsyncIterator[bytes]:
     """A `final` for every segment; an `error` in the stream for what goes wrong after its first byte."""
     try:
         async for segment in recognition:
@@ -178,6 +185,7 @@ async def _segment_frames(recognition: Recognition) -> AsyncIterator[bytes]:
             yield data_frame(
                 {"type": "final", "text": segment.text, "timestamp": round(unix_time(), 3), "words": words}
             )
+        observer.audio_taken("sse", (await recognition.transcript()).duration)
     except MolvaError as error:
         yield _trouble(error)
 

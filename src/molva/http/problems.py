@@ -23,6 +23,7 @@ STATUS: dict[type[MolvaError], int] = {
     errors.ShuttingDown: 503,
     errors.ModelError: 503,
     errors.SpoolFull: 507,
+    errors.MetricsDisabled: 404,
     errors.JobNotFound: 404,
     errors.JobFinished: 409,
     errors.JobNotDone: 409,

@@ -1,7 +1,7 @@
 """What the doors share: the recogniser once the model's files are here, and the limits. Filled by server.py."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -11,6 +11,7 @@ from molva.http.openai.ephemeral import EphemeralTokens
 from molva.jobs.service import Jobs
 from molva.models.choice import ALIASES
 from molva.models.store import ModelStore
+from molva.observer import NOBODY, Observer
 from molva.runtime.gpu import Gpu
 from molva.runtime.model_state import LOADING, ModelEvent, ModelState
 from molva.runtime.recognizer import Recognizer
@@ -91,6 +92,12 @@ class ServerState:
     """As it was found at start."""
     recognizer: Recognizer | None = None
     """None until the model's files are here."""
+    observer: Observer = NOBODY
+    """Told of the work."""
+    scrape: Callable[[], Awaitable[bytes]] | None = None
+    """Metrics in Prometheus's format; None where /metrics is not for this port."""
+    open_sockets: int = 0
+    """WebSockets that were accepted and have not ended."""
     model_listeners: list[Callable[[ModelEvent], None]] = field(default_factory=list)
     """Called on the event loop whenever the main model comes into another state."""
     serving: asyncio.Event = field(default_factory=asyncio.Event)

@@ -119,6 +119,7 @@ class _Session(Conversation):
     async def _on_audio(self, data: bytes) -> Ending | None:
         if data:
             self._heard_audio = True
+            self._state.observer.audio_taken("ws", len(data) / 2 / self._rate)
             await self._stream.feed(data)
             return None
         self._empty_frames += 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from molva import tracing
 from molva.engines.base import Hypothesis, Options
 from molva.errors import Cancelled, ClaimLost, MolvaError, ShuttingDown, StoreError
 from molva.jobs.job import Job
@@ -41,6 +42,8 @@ class Workshop:
     """Longest wait for one window."""
     changed: Callable[[str], None]
     """Told the id of a job whenever it has changed; called from any thread."""
+    ended: Callable[[Job], None]
+    """Told a job that has ended."""
 
 
 def run(claim: Claim, recording: Path, lane: Lane, workshop: Workshop, stopped: threading.Event) -> bool:
@@ -77,7 +80,8 @@ def _transcribe(claim: Claim, recording: Path, lane: Lane, workshop: Workshop, s
     windows, finished = claim.plan, claim.finished
     if windows is None or claim.recipe != recipe:
         rule = replace(WindowRule(), max_s=info.max_window_s)
-        windows, finished = plan(recording, workshop.vad, rule, cancelled=stopped), ()
+        with tracing.span("find speech"):
+            windows, finished = plan(recording, workshop.vad, rule, cancelled=stopped), ()
         looked_through = windows
         _insist(lambda: store.planned(claim, looked_through, recipe), stopped)
         workshop.changed(claim.job.id)
@@ -113,6 +117,7 @@ def _end(workshop: Workshop, stopped: threading.Event, claim: Claim, write: Call
     except (Cancelled, ClaimLost):
         return False
     log.info("job %s is %s", job.id, job.status)
+    workshop.ended(job)
     workshop.changed(claim.job.id)
     return True
 

@@ -8,19 +8,22 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+from molva import logs, tracing
 from molva.errors import ClaimLost, JobNotDone, JobNotFound, ModelNotReady, MolvaError, ShuttingDown, StoreError
 from molva.jobs.job import TERMINAL, Job, Status, Submission, document
 from molva.jobs.run import Workshop, fail, run
 from molva.jobs.shelf import AudioShelf
 from molva.jobs.store import Claim, Idempotency, JobStore, Page
+from molva.observer import NOBODY, Observer
 from molva.runtime.fleet import Lease
+from molva.runtime.futures import in_context
 from molva.speech.vad import VadModel
 from molva.spool import SpoolFile
 from molva.transcript import Transcript
@@ -62,6 +65,7 @@ class Jobs:
         rules: JobRules | None = None,
         ended: Callable[[], None] = lambda: None,
         register: Callable[[str], None] = lambda _: None,
+        observer: Observer = NOBODY,
     ) -> None:
         """`lend` waits for a model by name and raises ModelError. `ended` is called when a job has ended, since its
         webhook may be due, `register` with each address that wants to hear of model events.
@@ -72,7 +76,8 @@ class Jobs:
         self._rules = rules or JobRules()
         self._ended = ended
         self.register = register
-        self._workshop = Workshop(store, vad, self._rules.window_timeout_s, self._tell_from_thread)
+        self._observer = observer
+        self._workshop = Workshop(store, vad, self._rules.window_timeout_s, self._tell_from_thread, self._count_end)
         # Threads of their own: whatever keeps others busy, jobs can be told and cancelled, and while uploads wait for
         # the disk, the claim is renewed.
         self._doors = ThreadPoolExecutor(4, thread_name_prefix="jobs")
@@ -170,9 +175,15 @@ class Jobs:
         """Jobs, newest first. Raises OptionError for a cursor that is none."""
         return await self._in_thread(lambda: self._store.page(statuses=statuses, limit=limit, cursor=cursor))
 
+    async def counts(self) -> Mapping[Status, int]:
+        """How many jobs are in each state. Raises StoreError."""
+        return await self._in_thread(self._store.counts)
+
     async def cancel(self, job_id: str) -> Job:
         """End a job; one that runs, in whatever process, stops at its next window. Raises JobNotFound, JobFinished."""
-        return await self._call_off(job_id, self._store.cancel)
+        job = await self._call_off(job_id, self._store.cancel)
+        self._count_end(job)
+        return job
 
     async def purge(self, job_id: str) -> Job:
         """Forget a job in any state. Returns what it was. Raises JobNotFound."""
@@ -238,7 +249,8 @@ class Jobs:
         claim = await self._at_work(lambda: self._store.claim(self._rules.lease_s))
         self.waiting = await self._at_work(self._store.waiting)
         if claim is not None:
-            await self._serve(claim)
+            with logs.about(job_id=claim.job.id), tracing.span("job", {"molva.job.id": claim.job.id}):
+                await self._serve(claim)
         return claim is not None
 
     async def _serve(self, claim: Claim) -> None:
@@ -249,6 +261,7 @@ class Jobs:
             stopped.set()
         self._tell(job_id)
         log.info("job %s is taken up at window %d", job_id, len(claim.finished))
+        self._observer.job_taken_up()
         renewing = asyncio.create_task(self._renew(claim, stopped))
         try:
             if await self._run(claim, stopped):
@@ -266,7 +279,8 @@ class Jobs:
     async def _run(self, claim: Claim, stopped: threading.Event) -> bool:
         """Whether the job has ended."""
         try:
-            lease = await self._unless_stopped(self._lend(claim.job.submission.model), stopped)
+            with tracing.span("model"):
+                lease = await self._unless_stopped(self._lend(claim.job.submission.model), stopped)
         except (ShuttingDown, ModelNotReady):  # unloaded while it waited for the GPU: the job waits in its place
             return False
         except MolvaError as error:
@@ -323,6 +337,12 @@ class Jobs:
         except JobNotFound:
             return None
 
+    def _count_end(self, job: Job) -> None:
+        took_s = (job.completed_at or job.created_at) - job.created_at
+        self._observer.job_ended(str(job.status), took_s)
+        if job.status == Status.DONE:
+            self._observer.audio_taken("jobs", job.duration_s or 0)
+
     def _tell_from_thread(self, job_id: str) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._tell, job_id)
@@ -341,7 +361,7 @@ class Jobs:
 
 async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     try:
-        doing = asyncio.get_running_loop().run_in_executor(threads, work)
+        doing = asyncio.get_running_loop().run_in_executor(threads, in_context(work))
     except RuntimeError:  # they have ended
         raise ShuttingDown from None
     return await doing

@@ -4,7 +4,7 @@ import json
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pydantic import TypeAdapter
 
@@ -142,6 +142,12 @@ class SqliteJobStore:
             lambda connection: connection.execute("SELECT count(*) FROM jobs WHERE status = 'queued'").fetchone()
         )
         return int(count)
+
+    def counts(self) -> Mapping[Status, int]:
+        rows = self._database.read(
+            lambda connection: connection.execute("SELECT status, count(*) FROM jobs GROUP BY status").fetchall()
+        )
+        return {Status(status): count for status, count in rows}
 
     def cancel(self, job_id: str) -> Job:
         def work(connection: sqlite3.Connection) -> Job:

@@ -1,6 +1,6 @@
 """Where jobs are kept."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,6 +75,10 @@ class JobStore(Protocol):
 
     def waiting(self) -> int:
         """How many jobs are queued."""
+        ...
+
+    def counts(self) -> Mapping[Status, int]:
+        """How many jobs are in each state; states without jobs may be absent."""
         ...
 
     def cancel(self, job_id: str) -> Job:

@@ -1,9 +1,18 @@
-"""Waiting for runs in the engine from the event loop."""
+"""Between the event loop and threads: work that stays part of its request, and waiting for runs in the engine."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def in_context(work: Callable[[], T]) -> Callable[[], T]:
+    """`work` for another thread, logged and traced there as part of what goes on here."""
+    context = copy_context()
+    return lambda: context.run(work)
 
 
 def when_done(futures: Sequence[Future[Any]], then: Callable[[], None]) -> None:

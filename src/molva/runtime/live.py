@@ -9,12 +9,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from molva.audio.pcm import PcmStream
 from molva.engines.base import Hypothesis, Options
 from molva.errors import InferencePanic, InferenceTimeout, MolvaError, ShuttingDown
+from molva.observer import NOBODY, Observer
 from molva.runtime.futures import when_done
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Lane
@@ -39,6 +40,7 @@ class _Running:
     decode: Decode
     future: Future[Hypothesis]
     timer: asyncio.TimerHandle | None
+    asked: float = field(default_factory=time.monotonic)
 
 
 class LiveStream:
@@ -53,6 +55,7 @@ class LiveStream:
         rate: int,
         timeout_s: float | None,
         emit: Callable[[Event], None],
+        observer: Observer = NOBODY,
     ) -> None:
         """`rate` in Hz; `timeout_s`: longest wait for a hypothesis. InferenceTimeout is emitted then and ends it."""
         self.options = Options()
@@ -61,6 +64,7 @@ class LiveStream:
         self._vad = vad
         self._timeout_s = timeout_s
         self._emit = emit
+        self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, _Running] = {}
         self._answers: deque[_Running] = deque()
@@ -69,12 +73,14 @@ class LiveStream:
         self._changed = asyncio.Event()
         self._started: float | None = None
         self._closed = False
+        self._came = 0.0
+        """When what the last step was about came in."""
         self.configure(rule, rate)
 
     def configure(self, rule: LiveRule, rate: int) -> None:
         """Choose again; before the first audio only."""
         self._hear(rule, rate)
-        self._session = LiveSession(self._vad, self._rule)
+        self._begin_session()
 
     async def feed(self, data: bytes) -> None:
         """Take PCM16 bytes. Returns when more may come, which is later where decoding lags behind.
@@ -82,13 +88,14 @@ class LiveStream:
         May be cancelled at any point; what was begun is carried on.
         """
         self._collected += data
+        came = time.monotonic()
         if self._started is None:
-            self._started = time.monotonic()
+            self._started = came
         if len(self._collected) < self._step_bytes:
             return  # nothing could be scored yet; each step has its cost
         await self._until(lambda: self._session.waiting < MAX_WAITING)
         in_thread = len(self._collected) > 2 * INLINE_S * self._rate
-        await self._do(self._feed_collected, in_thread=in_thread)
+        await self._do(self._feed_collected, in_thread=in_thread, came=came)
 
     async def commit(self) -> bool:
         """End the utterance that goes on, and begin anew. False where there is nothing, and nothing happens then.
@@ -141,6 +148,11 @@ class LiveStream:
         """What is too short for a step, or came while one could not be made."""
         self._step_bytes = 2 * FRAME * rate // SAMPLE_RATE
 
+    def _begin_session(self, start: int = 0) -> None:
+        self._session = LiveSession(self._vad, self._rule, start=start)
+        self._ends: list[float] = []
+        """When each of its utterances was over; what a final has waited since then is told to the observer."""
+
     def _feed_collected(self) -> list[Action]:
         taken, self._collected = bytes(self._collected), bytearray()
         return self._session.feed(self._pcm.feed(taken))
@@ -157,10 +169,12 @@ class LiveStream:
             self._changed.clear()
             await self._changed.wait()
 
-    async def _do(self, step: Callable[[], list[Action]], *, in_thread: bool) -> None:
+    async def _do(self, step: Callable[[], list[Action]], *, in_thread: bool, came: float | None = None) -> None:
+        came = came or time.monotonic()
         await self._until(lambda: True)
         if self._closed:
             return
+        self._came = came
         if not in_thread:
             self._act(step())
             return
@@ -176,12 +190,20 @@ class LiveStream:
                 self._take_answer(self._answers.popleft())
         self._changed.set()
 
-    def _act(self, actions: list[Action]) -> None:
+    def _act(self, actions: list[Action], asked: float | None = None) -> None:
+        """`asked`: when the hypothesis was asked for that has brought these."""
+        self._ends += [self._came] * (self._session.ended - len(self._ends))
         for action in actions:
             if isinstance(action, Decode):
                 self._decode(action)
-            else:
-                self._emit(action)
+                continue
+            self._emit(action)
+            if not self._is_live():
+                continue
+            if isinstance(action, Partial) and asked is not None:
+                self._observer.partial_told(time.monotonic() - asked)
+            elif isinstance(action, Final) and action.number:
+                self._observer.final_told(time.monotonic() - self._ends[action.number - 1])
 
     def _decode(self, decode: Decode) -> None:
         streamed = self._is_live()
@@ -236,11 +258,11 @@ class LiveStream:
             return  # a newer partial took its place
         error = running.future.exception()
         if error is None:
-            self._act(self._session.answer(running.decode, running.future.result()))
+            self._act(self._session.answer(running.decode, running.future.result()), running.asked)
         elif isinstance(error, InferencePanic):
             self._emit(error)
             self._drop_all()
-            self._session = LiveSession(self._vad, self._rule, start=self._session.received)
+            self._begin_session(start=self._session.received)
         else:
             if isinstance(error, MolvaError) and not isinstance(error, ShuttingDown):
                 self._emit(error)

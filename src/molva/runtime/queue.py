@@ -3,9 +3,11 @@
 Not thread-safe: `scheduler.py` holds its lock around every call.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -37,6 +39,9 @@ class Work:
     deadline: float | None = None
     """In `time.monotonic()`: later it need not be started."""
     future: Future[Hypothesis] = field(default_factory=Future)
+    context: Context = field(default_factory=copy_context)
+    """Of its caller: what is logged and traced of it there belongs to that request."""
+    queued: float = field(default_factory=time.perf_counter)
 
 
 class WorkQueue:

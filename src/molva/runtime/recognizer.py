@@ -12,14 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
+from molva import tracing
 from molva.audio.array import AnySource, open_audio
 from molva.engines.base import EngineInfo, Options
-from molva.errors import MolvaError
+from molva.errors import Busy, ModelNotReady, MolvaError
+from molva.observer import NOBODY, Observer
 from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet, InMemory, Lease
-from molva.runtime.futures import when_done
+from molva.runtime.futures import in_context, when_done
 from molva.runtime.live import Event, LiveStream
 from molva.runtime.model_state import ModelEvent, ModelState
+from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Scheduler
 from molva.runtime.transcription import Transcription
 from molva.speech.chunks import WindowRule
@@ -77,7 +80,7 @@ class Recognition:
         """The next segment. May be cancelled and asked again, as a heartbeat does; nothing is lost."""
         if self._step is None:
             loop = asyncio.get_running_loop()
-            self._step = loop.run_in_executor(self._threads, next, self._segments, None)
+            self._step = loop.run_in_executor(self._threads, in_context(lambda: next(self._segments, None)))
         segment = await asyncio.shield(self._step)
         self._step = None
         if segment is None:
@@ -103,13 +106,19 @@ class LivePlace:
     """The place of a live session, and the model it will use."""
 
     def __init__(
-        self, lend: Callable[[str], Awaitable[Lease]], lease: Lease, vad: VadModel, free: Callable[[], None]
+        self,
+        lend: Callable[[str], Awaitable[Lease]],
+        lease: Lease,
+        vad: VadModel,
+        free: Callable[[], None],
+        observer: Observer,
     ) -> None:
         self._lend = lend
         self._lease: Lease | None = lease
         self._info = lease.lane.info
         self._vad = vad
         self._free = free
+        self._observer = observer
         self._stream: LiveStream | None = None
 
     @property
@@ -134,7 +143,15 @@ class LivePlace:
     def open(self, *, rule: LiveRule, rate: int, timeout_s: float | None, emit: Callable[[Event], None]) -> LiveStream:
         """The session itself; see `LiveStream`."""
         assert self._lease is not None  # noqa: S101 - see above
-        self._stream = LiveStream(self._lease.lane, self._vad, rule=rule, rate=rate, timeout_s=timeout_s, emit=emit)
+        self._stream = LiveStream(
+            self._lease.lane,
+            self._vad,
+            rule=rule,
+            rate=rate,
+            timeout_s=timeout_s,
+            emit=emit,
+            observer=self._observer,
+        )
         return self._stream
 
     def close(self) -> None:
@@ -154,7 +171,13 @@ class Recognizer:
     """The models and the machinery that all callers share."""
 
     def __init__(
-        self, scheduler: Scheduler, fleet: Fleet, vad: VadModel, admission: Admission, expected: EngineInfo
+        self,
+        scheduler: Scheduler,
+        fleet: Fleet,
+        vad: VadModel,
+        admission: Admission,
+        expected: EngineInfo,
+        observer: Observer = NOBODY,
     ) -> None:
         """`expected` is what is known, before it is loaded, of the model that serves whoever asks for none."""
         self.admission = admission
@@ -162,6 +185,7 @@ class Recognizer:
         self._fleet = fleet
         self._vad = vad
         self._expected = expected
+        self._observer = observer
         self._threads = ThreadPoolExecutor(admission.requests.total, thread_name_prefix="transcription")
         self._listeners: list[Callable[[ModelEvent], None]] = []
         fleet.watchers.append(self._on_change)
@@ -175,6 +199,16 @@ class Recognizer:
     def in_memory(self) -> list[InMemory]:
         """All models in memory or on their way there."""
         return self._fleet.in_memory
+
+    @property
+    def waiting(self) -> dict[Priority, int]:
+        """Windows that wait for an engine, by class."""
+        return self._scheduler.waiting
+
+    def real_time_factor(self, name: str) -> float | None:
+        """Of a model that is ready: seconds of a worker per second of audio, lately; None where it is not known."""
+        lane = self._fleet.lane(name)
+        return None if lane is None else lane.real_time_factor
 
     def model_state(self, name: str | None = None) -> ModelState:
         """Where a model, the main one by default, is in its life."""
@@ -213,7 +247,7 @@ class Recognizer:
         except BaseException:
             lease.release()
             raise
-        return LivePlace(self._lend, lease, self._vad, self.admission.sessions.release)
+        return LivePlace(self._lend, lease, self._vad, self.admission.sessions.release, self._observer)
 
     async def open(
         self,
@@ -264,7 +298,15 @@ class Recognizer:
 
     async def _lend(self, model: str | None) -> Lease:
         """A model for a caller who does not wait for ever."""
-        return await self.lease(model, timeout_s=self.admission.timeout_s)
+        started = time.perf_counter()
+        with tracing.span("model"):
+            try:
+                return await self.lease(model, timeout_s=self.admission.timeout_s)
+            except ModelNotReady:
+                raise
+            except Busy:
+                self._observer.checked_out("model", "timeout", time.perf_counter() - started)
+                raise
 
     def _on_change(self, name: str, state: ModelState) -> None:
         if name != self._expected.model:

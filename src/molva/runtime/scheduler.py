@@ -10,8 +10,10 @@ import time
 from concurrent.futures import Future
 from weakref import WeakKeyDictionary
 
+from molva import tracing
 from molva.engines.base import Engine, EngineInfo, Hypothesis, Options
 from molva.errors import InferencePanic, InferenceTimeout, MolvaError, ShuttingDown
+from molva.observer import NOBODY, DecodedWindow, Observer
 from molva.runtime.queue import Priority, Work, WorkQueue
 from molva.samples import Samples, seconds
 
@@ -89,7 +91,8 @@ class Scheduler:
     Partials are optional work: they leave one worker to the others where there are several.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, observer: Observer = NOBODY) -> None:
+        self._observer = observer
         self._queue = WorkQueue()
         self._changed = threading.Condition()
         self._closed = False
@@ -214,13 +217,28 @@ class Scheduler:
             hypotheses = engine.transcribe([work.samples for work in batch], batch[0].options)
         except Exception as error:  # noqa: BLE001 - whatever an engine raises must reach its caller, not end the thread
             for work in batch:
-                work.future.set_exception(_as_molva_error(error))
+                work.future.set_exception(work.context.run(_as_molva_error, error))
         else:
+            ended = time.perf_counter()
             audio_s = seconds(sum(work.samples.size for work in batch))
             if audio_s >= MIN_MEASURED_S:
-                self.measured(engine, (time.perf_counter() - started) / audio_s)
+                self.measured(engine, (ended - started) / audio_s)
+            self._tell(batch, started, ended)
             for work, hypothesis in zip(batch, hypotheses, strict=True):
                 work.future.set_result(hypothesis)
+
+    def _tell(self, batch: list[Work], started: float, ended: float) -> None:
+        model = batch[0].engine.info.model
+        windows = [
+            DecodedWindow(work.priority.name.lower(), seconds(work.samples.size), started - work.queued)
+            for work in batch
+        ]
+        self._observer.decoded(model, windows, ended - started)
+        for work, window in zip(batch, windows, strict=True):
+            facts: dict[str, tracing.Value] = {"molva.class": window.kind, "molva.audio_s": round(window.audio_s, 3)}
+            work.context.run(tracing.record, "queue", work.queued, started, facts)
+            facts = {**facts, "molva.model": model, "molva.batch_size": len(batch)}
+            work.context.run(tracing.record, "engine", started, ended, facts)
 
 
 def _as_molva_error(error: Exception) -> MolvaError:

@@ -4,16 +4,24 @@ Lives on the event loop; not for use from other threads.
 """
 
 import asyncio
+import time
 from collections import deque
 
+from molva import tracing
 from molva.errors import Busy, ShuttingDown
+from molva.observer import NOBODY, Admission, Observer
 
 
 class Slots:
     """A number of places, given out first come, first served."""
 
-    def __init__(self, total: int, *, max_waiting: int, timeout_s: float) -> None:
+    def __init__(
+        self, total: int, *, max_waiting: int, timeout_s: float, name: str = "requests", observer: Observer = NOBODY
+    ) -> None:
+        """`name`: what `observer` is told that they are."""
         self.total = total
+        self._name = name
+        self._observer = observer
         self.taken = 0
         self._max_waiting = max_waiting
         self._timeout_s = timeout_s
@@ -35,13 +43,21 @@ class Slots:
 
         Raises Busy when none became free in time or too many wait already, ShuttingDown after `close`.
         """
+        started = time.perf_counter()
+        with tracing.span("admission", {"molva.places": self._name}):
+            outcome = await self._acquire()
+            self._observer.checked_out(self._name, outcome, time.perf_counter() - started)
+            if outcome != "granted":
+                raise Busy(self._timeout_s)
+
+    async def _acquire(self) -> Admission:
         if self.closed:
             raise ShuttingDown
         if self.available > 0 and not self._waiting:
             self.taken += 1
-            return
+            return "granted"
         if len(self._waiting) >= self._max_waiting:
-            raise Busy(self._timeout_s)
+            return "full"
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         try:
@@ -51,11 +67,12 @@ class Slots:
             if place.done() and not place.cancelled() and place.exception() is None:
                 self.release()  # it was handed over in the same instant
             if isinstance(ending, TimeoutError):
-                raise Busy(self._timeout_s) from None
+                return "timeout"
             raise
         finally:
             if place in self._waiting:
                 self._waiting.remove(place)
+        return "granted"
 
     def release(self) -> None:
         """Give a place back, to the caller who has waited longest."""

@@ -4,11 +4,13 @@ Blocking; runs in the caller's thread. Only a few windows are in memory at a tim
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
+from molva import tracing
 from molva.audio.array import AnySource, ArrayReader, open_audio
 from molva.audio.decode import AudioReader
 from molva.engines.base import Hypothesis, Options
@@ -93,6 +95,7 @@ class Transcription:
 
         Raises AudioError, InferenceError and OptionError from the parts; Cancelled once the event is set.
         """
+        started = time.perf_counter()
         try:
             with open_audio(self._source, max_duration_s=self._max_duration_s) as reader:
                 self.declared_duration = reader.declared_duration
@@ -102,6 +105,8 @@ class Transcription:
                         yield from self._collect(until=0)
                     yield from self._collect(until=self._lane.lookahead - 1)
                     self._submit(window)
+                if self._resumption is None:
+                    tracing.record("find speech", started, time.perf_counter())
                 yield from self._collect(until=0)
                 yield from self._keep(self._stitcher.flush())
                 self.transcript = self._result(reader)

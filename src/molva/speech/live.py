@@ -105,6 +105,8 @@ class Final:
     """What ended the utterance; None where it goes on in the next final."""
     failed: bool = False
     """Whether the engine failed on some of it: words may be missing."""
+    number: int = field(default=0, compare=False)
+    """Of the utterance, from 1; 0 where it goes on."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ class _Part:
     draft: Hypothesis | None = None
     """Of a shorter window with the same start: what is shown until the hypothesis is there."""
     ends: bool = False
+    number: int = 0
     reason: EndpointReason | None = None
     failed: bool = False
 
@@ -191,6 +194,8 @@ class LiveSession:
         """Samples that came in while the last partial was decoded."""
         self.received = start
         """Samples of the stream so far."""
+        self.ended = 0
+        """Utterances that are over; the finals of the last ones may be still to come."""
         self.configure(rule)
 
     def configure(self, rule: LiveRule) -> None:
@@ -336,7 +341,8 @@ class LiveSession:
         """The utterance is over, and what has been queued is all of it."""
         self._in_utterance = False
         self._drafts.clear()
-        self._parts.append(_Part(None, ends=True, reason=reason))
+        self.ended += 1
+        self._parts.append(_Part(None, ends=True, number=self.ended, reason=reason))
         return self._stopped(self.received if reason == "commit" else self._start + self._scored, reason) + self._tell()
 
     def _started(self, position: int) -> list[Action]:
@@ -363,11 +369,11 @@ class LiveSession:
                 self._segments += self._stitcher.feed(part.window, part.hypothesis)
                 self._failed = self._failed or part.failed
             if part.ends:
-                actions += self._finish(part.reason)
+                actions += self._finish(part.reason, part.number)
             self._parts.popleft()
         return actions
 
-    def _finish(self, reason: EndpointReason | None) -> list[Action]:
+    def _finish(self, reason: EndpointReason | None, number: int) -> list[Action]:
         if reason is not None:
             self._segments += self._stitcher.flush()
         words = tuple(word for segment in self._segments for word in segment.words)
@@ -376,7 +382,7 @@ class LiveSession:
         failed, self._failed = self._failed, False
         if not text and not shown.anything and reason != "stop" and not self._rule.turns:
             return []  # noise
-        return [Final(words, text, reason, failed)]
+        return [Final(words, text, reason, failed, number)]
 
     def _partial(self, window: Window, hypothesis: Hypothesis) -> list[Action]:
         if any(part.ends for part in self._parts):

@@ -144,6 +144,7 @@ class _Session(Conversation):
         if not data:
             return
         self._heard_audio = True
+        self._state.observer.audio_taken("realtime", len(data) / 2 / self._settings.rate)
         if self._settings.turn_detection is None and self._item is None:
             self._item = new_id("item")
         for start in range(0, len(data), PIECE_BYTES):

@@ -10,6 +10,7 @@ from functools import partial
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from molva import tracing
 from molva.engines.base import EngineInfo, Options, Task
 from molva.errors import AudioError, MolvaError, ShuttingDown
 from molva.http.disconnect import unless_disconnected
@@ -27,6 +28,7 @@ from molva.http.openai.schemas import ANSWERS, ERRORS, FORM
 from molva.http.sse import EventStream, data_frame, with_heartbeats
 from molva.http.state import ServerState
 from molva.models.choice import Candidate, candidate, choose
+from molva.observer import Observer
 from molva.runtime.recognizer import Recognition, check_audio
 from molva.spool import SpoolFile
 from molva.transcript import word_separator
@@ -96,7 +98,7 @@ async def _serve(request: Request, task: Task) -> Response:
         if not (wishes.stream and wishes.response_format in STREAMED):
             return await unless_disconnected(request, _whole(asked, task))
         recognition = work.enter_context(await unless_disconnected(request, asked.open()))
-        frames = with_heartbeats(_events(recognition, wishes), heartbeat=KEEP_ALIVE)
+        frames = with_heartbeats(_events(recognition, wishes, state.observer), heartbeat=KEEP_ALIVE)
         return EventStream(frames, work.pop_all(), cut=_trouble(str(ShuttingDown())))
 
 
@@ -117,16 +119,18 @@ async def _whole(asked: _Request, task: Task) -> Response:
     """The answer in one piece."""
     with await asked.open() as recognition:
         transcript = await recognition.transcript()
+    asked.state.observer.audio_taken("openai", transcript.duration)
     media_type = MEDIA_TYPES.get(asked.wishes.response_format)
     # In a thread: ten hours of words are too many to lay out on the event loop.
-    if media_type is not None:
-        body = await asyncio.to_thread(text_body, transcript, asked.wishes.response_format)
-        return Response(body, media_type=media_type)
-    name = "transcribe" if task == "transcribe" else "translate"
-    return await asyncio.to_thread(lambda: JSONResponse(json_body(transcript, asked.wishes, task=name)))
+    with tracing.span("render"):
+        if media_type is not None:
+            body = await asyncio.to_thread(text_body, transcript, asked.wishes.response_format)
+            return Response(body, media_type=media_type)
+        name = "transcribe" if task == "transcribe" else "translate"
+        return await asyncio.to_thread(lambda: JSONResponse(json_body(transcript, asked.wishes, task=name)))
 
 
-async def _events(recognition: Recognition, wishes: Wishes) -> AsyncIterator[bytes]:
+async def _events(recognition: Recognition, wishes: Wishes, observer: Observer) -> AsyncIterator[bytes]:
     """A delta for every segment; together they are the text, which `done` tells once more.
 
     No usage: of a stream, OpenAI's clients know that of tokens only.
@@ -147,6 +151,7 @@ async def _events(recognition: Recognition, wishes: Wishes) -> AsyncIterator[byt
             told += 1
             yield data_frame(delta)
         transcript = await recognition.transcript()
+        observer.audio_taken("openai", transcript.duration)
         done: dict[str, object] = {"type": "transcript.text.done", "text": transcript.text}
         if wishes.logprobs:
             done["logprobs"] = all_logprobs
