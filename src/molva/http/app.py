@@ -68,7 +68,7 @@ def create_app(
     _build_routes(app)
     inner: ASGIApp = Head(BodyLimit(BodyDeadline(app, guards.body_timeout_s), state.limits.body_bytes))
     if keys is not None:
-        inner = Auth(inner, keys, state.ephemeral)
+        inner = Auth(inner, keys, state.ephemeral, guards.quotas)
     return DoubledPrefix(RequestId(Guard(Origin(RateLimit(inner, guards.limiter), origins, keys), guards)))
 
 

@@ -12,6 +12,7 @@ from molva.http.dialects import respond
 from molva.http.hosts import HostPolicy
 from molva.http.middleware import ANSWERS, HTTP_AND_WEBSOCKET, PROBES
 from molva.http.proxies import TrustedProxies, parse_address
+from molva.http.quotas import Quotas
 from molva.http.rate import RateLimiter, client_key
 
 log = logging.getLogger("molva.http")
@@ -30,6 +31,7 @@ class Guards:
     limiter: RateLimiter = field(default_factory=lambda: RateLimiter(None))
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     hosts: HostPolicy = field(default_factory=HostPolicy)
+    quotas: Quotas = field(default_factory=Quotas)
     body_timeout_s: float = 30
 
 

@@ -16,6 +16,7 @@ from molva.audio.pcm import PcmStream
 from molva.engines.base import Hypothesis, Options
 from molva.errors import InferencePanic, InferenceTimeout, MolvaError, ShuttingDown
 from molva.runtime.futures import when_done
+from molva.runtime.metering import nobody
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Lane
 from molva.samples import SAMPLE_RATE, seconds
@@ -53,14 +54,18 @@ class LiveStream:
         rate: int,
         timeout_s: float | None,
         emit: Callable[[Event], None],
+        on_audio: Callable[[float], None] = nobody,
     ) -> None:
-        """`rate` in Hz; `timeout_s`: longest wait for a hypothesis. InferenceTimeout is emitted then and ends it."""
+        """`rate` in Hz; `timeout_s`: longest wait for a hypothesis. InferenceTimeout is emitted then and ends it.
+        `on_audio` is told how many seconds have come.
+        """
         self.options = Options()
         """Of the windows from now on."""
         self._lane = lane
         self._vad = vad
         self._timeout_s = timeout_s
         self._emit = emit
+        self._on_audio = on_audio
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, _Running] = {}
         self._answers: deque[_Running] = deque()
@@ -82,6 +87,7 @@ class LiveStream:
         May be cancelled at any point; what was begun is carried on.
         """
         self._collected += data
+        self._on_audio(len(data) / 2 / self._rate)
         if self._started is None:
             self._started = time.monotonic()
         if len(self._collected) < self._step_bytes:

@@ -19,6 +19,7 @@ from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet, InMemory, Lease
 from molva.runtime.futures import when_done
 from molva.runtime.live import Event, LiveStream
+from molva.runtime.metering import METER
 from molva.runtime.model_state import ModelEvent, ModelState
 from molva.runtime.scheduler import Scheduler
 from molva.runtime.transcription import Transcription
@@ -111,6 +112,7 @@ class LivePlace:
         self._vad = vad
         self._free = free
         self._stream: LiveStream | None = None
+        self._meter = METER.get()
 
     @property
     def info(self) -> EngineInfo:
@@ -134,7 +136,9 @@ class LivePlace:
     def open(self, *, rule: LiveRule, rate: int, timeout_s: float | None, emit: Callable[[Event], None]) -> LiveStream:
         """The session itself; see `LiveStream`."""
         assert self._lease is not None  # noqa: S101 - see above
-        self._stream = LiveStream(self._lease.lane, self._vad, rule=rule, rate=rate, timeout_s=timeout_s, emit=emit)
+        self._stream = LiveStream(
+            self._lease.lane, self._vad, rule=rule, rate=rate, timeout_s=timeout_s, emit=emit, on_audio=self._meter
+        )
         return self._stream
 
     def close(self) -> None:
@@ -250,9 +254,12 @@ class Recognizer:
             deadline=None if timeout_s is None else time.monotonic() + timeout_s,
         )
 
+        meter = METER.get()
+
         def leave() -> None:
             lease.release()
             self.admission.requests.release()
+            meter(transcription.done_s)
 
         return Recognition(transcription, cancelled, self._threads, leave)
 
