@@ -1,5 +1,6 @@
 """Token buckets against the contract's formula, and what a limited address hears over real sockets."""
 
+import asyncio
 import random
 import tracemalloc
 from collections.abc import Iterator
@@ -11,11 +12,12 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Message, Receive, Scope, Send
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from molva.engines.fake import FakeEngine
-from molva.http.guard import Guards
+from molva.http.guard import Guard, Guards, RateLimit
 from molva.http.origin import OriginPolicy
 from molva.http.proxies import TrustedProxies
 from molva.http.rate import MAX_BUCKETS, RateLimiter, RateRule, client_key
@@ -237,6 +239,55 @@ class TestOverSockets:
             with suppress(httpx2.ReadError):
                 limited.client.get("/nothing", headers={"x-forwarded-for": client})
         exhaust(limited, **{"x-forwarded-for": "192.0.2.7"})
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_addresses_behind_a_proxy_cost_little_and_nobody_else() -> None:
+    """Each asks through the whole of what stands before the doors; one that knows better asks as it may."""
+
+    async def served(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+
+    clock = Clock()
+    guards = Guards(limiter=RateLimiter(RateRule(60, 2), clock), proxies=TrustedProxies((ip_network("127.0.0.1"),)))
+    app = Guard(RateLimit(served, guards.limiter), guards)
+
+    async def status(client: str) -> int:
+        told: list[Message] = []
+
+        async def send(message: Message) -> None:
+            told.append(message)
+
+        headers = [(b"host", b"x"), (b"x-forwarded-for", client.encode())]
+        scope = {"type": "http", "method": "GET", "path": "/v1/models", "client": ("127.0.0.1", 1), "headers": headers}
+        await app(scope, _no_message, send)
+        return int(told[0]["status"])
+
+    async def ask() -> None:
+        good = 0
+        for number in range(MAX_BUCKETS):
+            clock.now_ms += 1
+            assert await status(str(ip_address(0x0A000000 + number))) == 204
+            if number % 1000 == 999:
+                assert await status("192.0.2.1") == 204
+                good += 1
+        assert good == 100
+        assert len(guards.limiter) == MAX_BUCKETS
+        assert [await status("10.0.0.50") for _ in range(3)] == [204, 204, 429]
+
+    asyncio.run(ask())
+
+
+async def _no_message() -> Message:
+    raise AssertionError("no body is asked for")
+
+
+def test_without_a_trusted_proxy_no_header_makes_another_client() -> None:
+    """Neither ours nor uvicorn's, which by itself believes whoever asks from this machine."""
+    with serving(FakeEngine(), guards=Guards(limiter=RateLimiter(RateRule(1, 2), Clock()))) as server:
+        headers = ("x-forwarded-for", "x-real-ip", "forwarded")
+        told = [server.client.get("/v1/models", headers={name: "192.0.2.1"}).status_code for name in headers]
+        assert told == [200, 200, 429]
 
 
 def test_wrong_keys_are_counted_before_they_are_told_so(tmp_path_factory: pytest.TempPathFactory) -> None:
