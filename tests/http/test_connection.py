@@ -100,6 +100,10 @@ BAD_CHUNKS = {
 }
 
 
+def address_of(server: Running) -> tuple[str, int]:
+    return server.client.base_url.host, server.client.base_url.port or 0
+
+
 class TestOneReading:
     @pytest.mark.parametrize("case", AMBIGUOUS)
     def test_what_has_two_is_refused_once_and_the_connection_ends(self, fake_server: Running, case: str) -> None:
@@ -262,9 +266,7 @@ class TestSlowness:
 class TestCrowds:
     def test_who_waits_longest_makes_room(self) -> None:
         with serving(FakeEngine(), connections=ConnectionRule(max_connections=4)) as server:
-            idle = [
-                socket.create_connection((server.client.base_url.host, server.client.base_url.port)) for _ in range(20)
-            ]
+            idle = [socket.create_connection(address_of(server)) for _ in range(20)]
             try:
                 for _ in range(5):
                     assert httpx2.get(f"{server.url}/v1/models").status_code == 200
@@ -280,18 +282,20 @@ class TestCrowds:
             server.client.close()
             busy = []
             for _ in range(2):
-                connection = socket.create_connection((server.client.base_url.host, server.client.base_url.port), 20)
+                connection = socket.create_connection(address_of(server), 20)
                 connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
                 busy.append(connection)
             assert gate.entered.wait(20)
             for path in ("/health", "/ready"):
                 assert httpx2.get(server.url + path).status_code == 200
+            waiting = socket.create_connection(address_of(server), 20)  # makes no room: it has none of its own
             native, openai = (httpx2.get(server.url + path) for path in ("/v1/models", "/v1/models/x"))
             assert (native.status_code, native.json()["code"]) == (503, "too_many_connections")
             assert native.json()["retry_after_ms"] == 1000
             assert native.headers["retry-after"] == "1"
             assert "x-request-id" in native.headers
             assert (openai.status_code, openai.json()["error"]["type"]) == (503, "server_error")
+            waiting.close()
             gate.opened.set()
             for connection in busy:
                 assert connection.recv(100).startswith(b"HTTP/1.1 200")
@@ -303,7 +307,7 @@ class TestCrowds:
         rule = ConnectionRule(max_connections=300, header_timeout_s=5)
         descriptors = Path("/proc/self/fd")
         with serving(FakeEngine(), connections=rule) as server:
-            address = (server.client.base_url.host, server.client.base_url.port)
+            address = address_of(server)
             assert server.client.get("/v1/models").status_code == 200
             before, memory = len(list(descriptors.iterdir())), _resident_bytes()
 
@@ -343,10 +347,8 @@ def test_more_than_the_reserve_is_not_even_heard(gate: Gate) -> None:
         with connected(server.url) as busy:
             busy.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
             assert gate.entered.wait(20)
-            idle = [
-                socket.create_connection((server.client.base_url.host, server.client.base_url.port))
-                for _ in range(3 * RESERVE)
-            ]
+            idle = [socket.create_connection(address_of(server)) for _ in range(3 * RESERVE)]
+            assert read_all(idle[0]) == b""
             assert httpx2.get(f"{server.url}/health").status_code == 200
             for connection in idle:
                 connection.close()

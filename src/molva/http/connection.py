@@ -39,6 +39,9 @@ class ConnectionRule:
 class Waiting(Protocol):
     """A connection without a request in hand."""
 
+    in_excess: bool
+    """Whether it is in the reserve."""
+
     def give_way(self) -> None:
         """End at once."""
         ...
@@ -51,28 +54,32 @@ class Crowd:
         self.rule = rule or ConnectionRule()
         """May be changed whenever; new waits and connections go by it."""
         self._waiting: dict[Waiting, None] = {}
-        """The one that has waited longest comes first."""
+        """Each group by how long it has waited, the longest first."""
+        self._waiting_in_reserve: dict[Waiting, None] = {}
 
     def begin_wait(self, connection: Waiting) -> None:
         """Nothing changes where it waits already."""
-        self._waiting.setdefault(connection)
+        self._group(connection.in_excess).setdefault(connection)
 
     def end_wait(self, connection: Waiting) -> None:
         """Its head is here, or it has gone."""
-        self._waiting.pop(connection, None)
+        self._group(connection.in_excess).pop(connection, None)
 
-    def make_room(self) -> bool:
-        """End whoever has waited longest for a head, idle or slow. False where all others have requests in hand."""
-        longest = next(iter(self._waiting), None)
-        if longest is None:
-            return False
-        del self._waiting[longest]
-        longest.give_way()
-        return True
+    def make_room(self, *, in_reserve: bool) -> None:
+        """End whoever has waited longest for a head, idle or slow. Nobody where all have requests in hand."""
+        longest = next(iter(self._group(in_reserve)), None)
+        if longest is not None:
+            del self._group(in_reserve)[longest]
+            longest.give_way()
+
+    def _group(self, in_reserve: bool) -> dict[Waiting, None]:
+        return self._waiting_in_reserve if in_reserve else self._waiting
 
 
 class HttpProtocol(H11Protocol):
     """One connection."""
+
+    in_excess = False
 
     def __init__(
         self,
@@ -93,13 +100,16 @@ class HttpProtocol(H11Protocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """A client has come. The room is its own, that of one who waits, or in the reserve."""
         limit = self._crowd.rule.max_connections
-        full = len(self.connections) >= limit and not self._crowd.make_room()
-        no_reserve = len(self.connections) >= limit + RESERVE
+        for bound, in_reserve in ((limit, False), (limit + RESERVE, True)):
+            if len(self.connections) >= bound:
+                self._crowd.make_room(in_reserve=in_reserve)
+        self.in_excess = len(self.connections) >= limit
+        no_room = len(self.connections) >= limit + RESERVE
         super().connection_made(transport)  # type: ignore[arg-type]
-        if full and no_reserve:
+        if no_room:
             self.transport.abort()
             return
-        if full:
+        if self.in_excess:
             self.app_state = {**self.app_state, IN_EXCESS: True}
         self._watch()
 
