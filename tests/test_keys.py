@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from molva.errors import OptionError, SettingsError
-from molva.keys import KeyFile, KeyRing
+from molva.keys import KeyFile, KeyRing, Quota
 
 
 @pytest.fixture
@@ -32,6 +32,8 @@ DAMAGED = [
     b'{"keys": [{"name": "a b", "sha256": "%s", "created": "2026-01-01T00:00:00Z"}]}' % (b"0" * 64),
     b'{"keys": [{"name": "a", "sha256": "0", "created": "2026-01-01T00:00:00Z"}]}',
     b'{"keys": [{"name": "a", "sha256": "%s", "created": "2026-01-01T00:00:00Z", "until": 0}]}' % (b"0" * 64),
+    b'{"keys": [{"name": "a", "sha256": "%s", "created": "2026-01-01T00:00:00Z", "quota": {"concurrent": 0}}]}'
+    % (b"0" * 64),
 ]
 
 
@@ -49,6 +51,20 @@ class TestFile:
         [entry] = json.loads(text)["keys"]
         assert entry.keys() == {"name", "sha256", "created"}
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry["created"])
+
+    def test_a_quota_is_kept_with_it_and_followed(self, file: KeyFile, path: Path) -> None:
+        quota = Quota(requests_per_minute=60, audio_seconds_per_day=3600)
+        file.create("tight", quota)
+        file.create("free")
+        assert json.loads(path.read_text())["keys"][0]["quota"] == {
+            "requests_per_minute": 60,
+            "audio_seconds_per_day": 3600,
+        }
+        ring = KeyRing(path, {"MOLVA_API_KEY": "given"})
+        assert (ring.quota("tight"), ring.quota("free"), ring.quota("MOLVA_API_KEY")) == (quota, Quota(), Quota())
+        file.revoke("tight")
+        file.create("tight", Quota(concurrent=1))
+        assert ring.quota("tight") == Quota(concurrent=1)
 
     def test_nobody_else_may_read_it_whatever_the_mask(self, file: KeyFile, path: Path) -> None:
         before = os.umask(0)

@@ -127,6 +127,23 @@ def test_networks_and_hosts_are_checked_at_start() -> None:
             read_settings(job_url_host=[host])
 
 
+def test_who_may_call_and_who_tells_for_whom_is_checked_at_start() -> None:
+    settings = read_settings(trust_proxy=["127.0.0.1", "fd00::/8"], allow_host=["speech.example", "fd00::1", "*"])
+    assert [str(network) for network in settings.trusted_proxies] == ["127.0.0.1/32", "fd00::/8"]
+    for proxy in ("127.0.0.1/8", "proxy.example", ""):
+        with pytest.raises(SettingsError, match="trust_proxy"):
+            read_settings(trust_proxy=[proxy])
+    for host in ("http://speech.example", "speech.example:80", "a b", ""):
+        with pytest.raises(SettingsError, match="allow_host"):
+            read_settings(allow_host=[host])
+
+
+def test_a_rate_needs_a_burst() -> None:
+    assert read_settings(rate_limit_burst=0).rate_limit_per_minute == 0
+    with pytest.raises(SettingsError, match="rate_limit_burst"):
+        read_settings(rate_limit_per_minute=60, rate_limit_burst=0)
+
+
 def test_recordings_are_fetched_from_nowhere_or_from_anywhere_if_that_is_said() -> None:
     assert read_settings().job_url_hosts == frozenset()
     assert read_settings(job_url_host=["files.example", "*"]).job_url_hosts is None

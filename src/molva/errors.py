@@ -13,6 +13,8 @@
     ├── InvalidKey                 invalid_api_key      no key, or one that does not open this server
     ├── OriginDenied               origin_denied        a web page of another host asks
     ├── MetricsDisabled            metrics_disabled     /metrics is off, or on a port of its own
+    ├── HostDenied                 host_denied          the request is meant for a host that this is not
+    ├── BodyTimeout                body_timeout         the rest of the request's body does not come
     ├── SettingsError              invalid_settings     configuration that cannot be served
     ├── ModelError                 model_error
     │   ├── UnknownModel           unknown_model        not in the catalog
@@ -26,8 +28,12 @@
     ├── InferenceError             inference_error      the engine failed on this audio
     │   └── InferencePanic         inference_panic      it failed in a way that it should not
     ├── InferenceTimeout           inference_timeout    the run took longer than the operator allows
-    ├── Busy                       timeout              no place became free in time; try again later
-    │   └── ModelNotReady          model_not_ready      the model is not in memory, and the caller cannot wait
+    ├── TryLater                   internal             refused now; the same request may pass a little later
+    │   ├── Busy                   timeout              no place became free in time
+    │   │   └── ModelNotReady      model_not_ready      the model is not in memory, and the caller cannot wait
+    │   ├── TooManyConnections     too_many_connections  all connections that the server takes are in use
+    │   ├── RateLimited            rate_limited         too many requests from this address
+    │   └── QuotaExceeded          quota_exceeded       the key has used up what it may use
     ├── SpoolFull                  disk_full            no room on the disk for what is being uploaded
     ├── StoreError                 store_unavailable    the database of jobs and webhooks cannot be used now
     │   └── StoreFull              disk_full            no room on the disk for it
@@ -145,6 +151,18 @@ class OriginDenied(MolvaError):
     code = "origin_denied"
 
 
+class HostDenied(MolvaError):
+    """This server is not the host that the request names. `--allow-host` tells it its names."""
+
+    code = "host_denied"
+
+
+class BodyTimeout(MolvaError):
+    """The rest of the request did not come"""
+
+    code = "body_timeout"
+
+
 class SettingsError(MolvaError):
     """The configuration cannot be used."""
 
@@ -232,14 +250,18 @@ class InferenceTimeout(MolvaError):
     code = "inference_timeout"
 
 
-class Busy(MolvaError):
+class TryLater(MolvaError):
+    """Try again later"""
+
+    def __init__(self, retry_after_s: float, message: str | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Busy(TryLater):
     """Server busy, try again later"""
 
     code = "timeout"
-
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__()
-        self.retry_after_s = retry_after_s
 
 
 class ModelNotReady(Busy):
@@ -251,6 +273,24 @@ class ModelNotReady(Busy):
         super().__init__(retry_after_s)
         self.state = state
         """`unloaded`, `loading` or `waiting_for_gpu`."""
+
+
+class TooManyConnections(TryLater):
+    """Too many connections, try again later"""
+
+    code = "too_many_connections"
+
+
+class RateLimited(TryLater):
+    """Too many requests"""
+
+    code = "rate_limited"
+
+
+class QuotaExceeded(TryLater):
+    """This key has used up its quota"""
+
+    code = "quota_exceeded"
 
 
 class SpoolFull(MolvaError):

@@ -26,6 +26,25 @@ PREFIX = "molva_"
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+Limit = Annotated[int, Field(ge=1)]
+
+
+class Quota(BaseModel):
+    """How much a key may use; None has no limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    requests_per_minute: Limit | None = None
+    """WebSocket handshakes too. As many at once, if there were none for a minute."""
+    audio_seconds_per_day: Limit | None = None
+    """Decoded from midnight to midnight, UTC."""
+    concurrent: Limit | None = None
+    """Requests and live sessions at once."""
+
+
+UNLIMITED = Quota()
+
+
 class Key(BaseModel):
     """What is kept of a key. Unknown fields damage the file: one might say that the key no longer opens."""
 
@@ -36,6 +55,7 @@ class Key(BaseModel):
     """Of the key's bytes, in hexadecimal. A key has 256 random bits, which nobody can guess however quick the hash is:
     the slow hashes that passwords need would only slow every request down."""
     created: AwareDatetime
+    quota: Quota = UNLIMITED
 
 
 class _Contents(BaseModel):
@@ -66,7 +86,7 @@ class KeyFile:
                 "Mend it, or remove it and make new keys."
             ) from None
 
-    def create(self, name: str) -> str:
+    def create(self, name: str, quota: Quota = UNLIMITED) -> str:
         """A new key, which nobody can show again. Raises OptionError for a bad name or one that is taken."""
         if not NAME.fullmatch(name):
             raise OptionError("name", f"'{name}' is no name for a key: 1 to 64 letters, digits, '.', '_' and '-'.")
@@ -76,7 +96,7 @@ class KeyFile:
             if any(key.name == name for key in keys):
                 raise OptionError("name", f"There is a key '{name}' already. Revoke it first, or take another name.")
             created = datetime.now(UTC).replace(microsecond=0)
-            self._write([*keys, Key(name=name, sha256=_digest(presented), created=created)])
+            self._write([*keys, Key(name=name, sha256=_digest(presented), created=created, quota=quota)])
         return presented
 
     def revoke(self, name: str) -> tuple[Key, ...]:
@@ -104,7 +124,7 @@ class KeyFile:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(_Contents(keys=tuple(keys)).model_dump_json(indent=2) + "\n")
+                file.write(_Contents(keys=tuple(keys)).model_dump_json(indent=2, exclude_defaults=True) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).replace(self.path)
@@ -125,6 +145,7 @@ class KeyRing:
         self._file = KeyFile(path)
         self._extra = [(name, _digest(key)) for name, key in (extra or {}).items()]
         self._filed: list[tuple[str, str]] = []
+        self._quotas: dict[str, Quota] = {}
         self._seen: tuple[int, int, int] | None = None
         """What the file looked like when it was last read; None without a file."""
         self._complaint = ""
@@ -152,6 +173,11 @@ class KeyRing:
         self._refresh()
         return any(known == name for known, _ in [*self._extra, *self._filed])
 
+    def quota(self, name: str) -> Quota:
+        """How much the key of this name may use."""
+        self._refresh()
+        return self._quotas.get(name, UNLIMITED)
+
     def _refresh(self) -> None:
         """Read the file if it is another one now. One system call where it is not."""
         try:
@@ -167,6 +193,7 @@ class KeyRing:
         if self._filed and not keys:
             log.warning("No key is left in %s. This server goes on asking for one until it ends.", self._file.path)
         self._filed = [(key.name, key.sha256) for key in keys]
+        self._quotas = {key.name: key.quota for key in keys}
         self._asks = self._asks or bool(keys)
 
     def _look(self) -> tuple[int, int, int] | None:

@@ -3,14 +3,17 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -22,8 +25,13 @@ from molva.engines.cpu import usable_cores
 from molva.engines.silero import load_vad
 from molva.errors import ModelNotReady, SettingsError
 from molva.http.app import create_app
+from molva.http.connection import RESERVE, ConnectionRule, Crowd, HttpProtocol
+from molva.http.guard import Guards
+from molva.http.hosts import ANY, HostPolicy
 from molva.http.metrics import metrics_app
 from molva.http.origin import OriginPolicy
+from molva.http.proxies import TrustedProxies
+from molva.http.rate import RateLimiter, RateRule
 from molva.http.state import Limits, ServerState, SessionLimits
 from molva.http.transport import WebSocketProtocol
 from molva.keys import KeyRing
@@ -49,6 +57,9 @@ from molva.spool import Spool
 
 log = logging.getLogger(__name__)
 
+OTHER_DESCRIPTORS = 256
+"""For files, the database and connections to elsewhere, beside those of clients."""
+
 CLOSE_TIMEOUT_S = 1.0
 """How long workers may take to end after the drain; they are idle then unless something hangs."""
 
@@ -62,6 +73,8 @@ def serve(settings: Settings, hub: Hub, *, announce: Callable[[str], None], on_d
     if settings.model != AUTO:
         find(settings.model)
     listener = bind(settings.host, settings.port)
+    cut_off_who_does_not_read(listener, settings.body_timeout_secs)
+    allow_descriptors(settings.max_connections + RESERVE + OTHER_DESCRIPTORS)
     keep_one_heap()
     return asyncio.run(_Server(settings, hub, listener, announce, on_download).run())
 
@@ -85,17 +98,35 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-class Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers, which would end the process by the signal, and with our WebSockets."""
+def cut_off_who_does_not_read(listener: socket.socket, after_s: float) -> None:
+    """Have the system end connections whose peers take nothing of what is sent to them for so long. Linux only."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(after_s * 1000))
 
-    def __init__(self, app: ASGIApp, *, ws_frame_max_bytes: int, drain_s: float) -> None:
+
+def allow_descriptors(wanted: int) -> None:
+    """Let this process have so many files and connections open, as far as the system permits it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < wanted:
+            log.warning("--max-connections needs %d file descriptors, the system allows %d", wanted, allowed)
+
+
+class Uvicorn(uvicorn.Server):
+    """uvicorn without its signal handlers, which would end the process by the signal, and with our protocols."""
+
+    def __init__(self, app: ASGIApp, *, ws_frame_max_bytes: int, drain_s: float, crowd: Crowd | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
+                http=cast(Any, partial(HttpProtocol, crowd=crowd or Crowd())),
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # it believes all of this machine; http/proxies.py knows whom to believe
                 timeout_graceful_shutdown=round(drain_s),
                 ws=WebSocketProtocol,
                 ws_max_size=ws_frame_max_bytes,
@@ -153,10 +184,14 @@ class _Server:
         self._metrics_server: Uvicorn | None = None
         if counters is not None:
             self._expose(counters)
+        self._guards = _guards(settings)
+        self._crowd = Crowd(ConnectionRule(settings.max_connections, settings.header_timeout_secs))
+        origins = OriginPolicy(settings.allow_origin, settings.cors_allow_any)
         self._uvicorn = Uvicorn(
-            create_app(self._state, OriginPolicy(settings.allow_origin, settings.cors_allow_any), _keys(settings)),
+            create_app(self._state, origins, _keys(settings), self._guards),
             ws_frame_max_bytes=settings.ws_frame_max_bytes,
             drain_s=settings.drain_s,
+            crowd=self._crowd,
         )
         self._failure: Exception | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -323,6 +358,17 @@ class _Server:
             log.warning("Drain window expired with tracked tasks still running")
             logging.shutdown()
             os._exit(0)
+
+
+def _guards(settings: Settings) -> Guards:
+    """What stands before the doors. Where other machines can reach them, they may call this one by any name."""
+    per_minute = settings.rate_limit_per_minute
+    return Guards(
+        limiter=RateLimiter(RateRule(per_minute, settings.rate_limit_burst) if per_minute else None),
+        proxies=TrustedProxies(settings.trusted_proxies),
+        hosts=HostPolicy(settings.allow_host if is_loopback(settings.host) else (ANY,)),
+        body_timeout_s=settings.body_timeout_secs,
+    )
 
 
 def _keys(settings: Settings) -> KeyRing:

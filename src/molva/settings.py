@@ -35,6 +35,18 @@ class Settings(BaseSettings):
     bind_all: bool = Field(False, description="Allow addresses that other machines can reach.")
     allow_origin: tuple[str, ...] = Field((), description="A foreign web origin to allow; may be given several times.")
     cors_allow_any: bool = Field(False, description="Allow every web origin.")
+    allow_host: tuple[str, ...] = Field(
+        (),
+        description="A name that clients may call a server on loopback by, or * for any; may be given several times.",
+    )
+    trust_proxy: tuple[str, ...] = Field(
+        (), description="Address or network of a proxy that tells clients' addresses; may be given several times."
+    )
+    rate_limit_per_minute: int = Field(0, ge=0, description="Requests a minute from one address; 0 has no limit.")
+    rate_limit_burst: int = Field(10, ge=0, description="Requests from one address at once.")
+    max_connections: int = Field(1000, ge=1, le=1_000_000, description="Connections at once.")
+    header_timeout_secs: float = Field(15, gt=0, description="How long the head of a request may take.")
+    body_timeout_secs: float = Field(30, gt=0, description="How long a request's body may pause.")
     api_key: SecretStr | None = Field(None, description="A key to ask for, besides those of `molva keys`.")
 
     model: str = Field("auto", description="A name from `molva models list`, or auto.")
@@ -118,6 +130,11 @@ class Settings(BaseSettings):
         return tuple(ip_network(network) for network in self.allow_network)
 
     @property
+    def trusted_proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Who may tell whose request it is."""
+        return tuple(ip_network(network) for network in self.trust_proxy)
+
+    @property
     def job_url_hosts(self) -> frozenset[str] | None:
         """Hosts that recordings may be fetched from: none at all where it is empty, any where it is None."""
         return None if "*" in self.job_url_host else frozenset(host.lower() for host in self.job_url_host)
@@ -175,14 +192,14 @@ class Settings(BaseSettings):
                 parse_secret(part)
         return secret
 
-    @field_validator("allow_network")
+    @field_validator("allow_network", "trust_proxy")
     @classmethod
     def _refuse_what_is_no_network(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
         for network in networks:
             ip_network(network)  # its own message says what is wrong with it
         return networks
 
-    @field_validator("job_url_host")
+    @field_validator("job_url_host", "allow_host")
     @classmethod
     def _refuse_what_is_no_host(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
         for host in hosts:
@@ -198,6 +215,12 @@ class Settings(BaseSettings):
             if not _HOST.fullmatch(host.strip("[]")) or not (port.isascii() and port.isdigit() and int(port) < 2**16):
                 raise ValueError(f"'{address}' is no ADDRESS:PORT, such as 127.0.0.1:9090")
         return address
+
+    @model_validator(mode="after")
+    def _refuse_a_rate_that_nobody_can_keep(self) -> Self:
+        if self.rate_limit_per_minute and not self.rate_limit_burst:
+            raise ValueError("rate_limit_burst 0 with a rate lets nobody in; give it 1 or more")
+        return self
 
     @model_validator(mode="after")
     def _refuse_open_addresses(self) -> Self:

@@ -57,6 +57,14 @@ def test_list_shows_names_and_times_and_nothing_of_the_keys(path: Path) -> None:
     assert not any(key.sha256 in result.output for key in KeyFile(path).read())
 
 
+def test_a_key_may_have_limits_and_the_list_shows_them() -> None:
+    succeed("create", "tight", "--requests-per-minute", "60", "--audio-seconds-per-day", "3600", "--concurrent", "2")
+    assert (
+        succeed("list").stdout.splitlines()[1].endswith("UTC  60 requests a minute, 3600 s of audio a day, 2 at once")
+    )
+    assert molva_keys("create", "none", "--concurrent", "0").exit_code == 2
+
+
 def test_without_keys_the_list_is_empty_and_says_how_to_make_one() -> None:
     result = succeed("list")
     assert result.stdout == ""

@@ -20,6 +20,8 @@ from molva.engines.fake import FakeEngine
 from molva.engines.silero import load_vad
 from molva.errors import ModelNotInstalled
 from molva.http.app import create_app
+from molva.http.connection import ConnectionRule, Crowd
+from molva.http.guard import Guards
 from molva.http.origin import OriginPolicy
 from molva.http.state import Limits, ServerState, SessionLimits
 from molva.jobs.service import Jobs
@@ -151,6 +153,8 @@ def serving(
     idle_timeout_s: float | None = None,
     gpu: GpuPatience | None = None,
     observer: Observer = NOBODY,
+    guards: Guards | None = None,
+    connections: ConnectionRule | None = None,
 ) -> Iterator[Running]:
     """Serve `engine`, or a server that is still at its start where there is none.
 
@@ -184,9 +188,10 @@ def serving(
                     observer=observer,
                 )
             )
-        app = create_app(state, origins or OriginPolicy(), keys)
+        app = create_app(state, origins or OriginPolicy(), keys, guards)
         try:
-            with running(state, Uvicorn(app, ws_frame_max_bytes=ws_frame_max_bytes, drain_s=5)) as server:
+            crowd = Crowd(connections)
+            with running(state, Uvicorn(app, ws_frame_max_bytes=ws_frame_max_bytes, drain_s=5, crowd=crowd)) as server:
                 if engine is not None and not lazy:
                     server.load()
                 yield server

@@ -468,9 +468,9 @@ class TestDocuments:
             return set(document["paths"][path][method]["responses"])
 
         for path in FILE_ROUTES:
-            assert {"200", "400", "403", "413", "422", "500", "503", "504"} <= documented(path)
+            assert {"200", "400", "403", "408", "413", "422", "429", "500", "503", "504"} <= documented(path)
         for path in uploads:
-            assert {"200", "400", "401", "403", "413", "500", "503", "507"} == documented(path)
+            assert {"200", "400", "401", "403", "408", "413", "429", "500", "503", "507"} == documented(path)
         for path in tokens:
             assert {"200", "400", "401", "403", "500", "503"} <= documented(path)
-        assert {"200", "401", "403", "404", "500"} == documented("/v1/models/{model}", "get")
+        assert {"200", "401", "403", "404", "429", "500"} == documented("/v1/models/{model}", "get")

@@ -37,6 +37,7 @@ from molva.jobs.store import Claim, Idempotency
 from molva.logs import Lines
 from molva.observer import NOBODY, Door, Observer
 from molva.runtime.fleet import Fleet, Lease
+from molva.runtime.metering import METER
 from molva.runtime.scheduler import Scheduler
 from molva.runtime.transcription import transcribe_all
 from molva.samples import SAMPLE_RATE, Samples
@@ -558,3 +559,38 @@ def test_what_is_logged_of_a_job_names_it_also_in_its_thread(tmp_path: Path, cap
             assert f"job {job.id} is done job_id={job.id}" in caplog.text
 
     run(test)
+
+
+class TestCharges:
+    """Who submits a job is charged for its audio, whatever becomes of it after it was decoded."""
+
+    def test_once_and_when_it_has_ended(self, tmp_path: Path) -> None:
+        async def test() -> None:
+            charged: list[float] = []
+            METER.set(charged.append)
+            key = Idempotency("laptop", "once", "digest")
+            async with house(tmp_path) as here:
+                job = await here.submit(idempotency=key)
+                assert (await here.end_of(job.id)).status is Status.DONE
+                await until(lambda: charged)
+                assert (await here.submit(idempotency=key)).id == job.id
+                nothing = await here.submit(b"no audio at all")
+                assert (await here.end_of(nothing.id)).status is Status.FAILED
+                await until(lambda: len(charged) == 2)
+            assert charged == [pytest.approx(len(SPEECH) / SAMPLE_RATE, abs=0.01), 0]
+
+        run(test)
+
+    def test_also_if_it_is_purged_before(self, tmp_path: Path) -> None:
+        async def test() -> None:
+            charged: list[float] = []
+            METER.set(charged.append)
+            gate = Gate()
+            async with house(tmp_path, gate.engine) as here:
+                job = await here.submit()
+                await asyncio.to_thread(gate.begun.acquire)
+                await here.jobs.purge(job.id)
+                gate.free.set()
+            assert charged == [pytest.approx(len(SPEECH) / SAMPLE_RATE, abs=0.01)]
+
+        run(test)

@@ -15,6 +15,7 @@ from molva.errors import InferenceTimeout, MolvaError
 from molva.http import docs, metrics, native, websocket
 from molva.http.auth import Auth, declare_keys
 from molva.http.dialects import respond
+from molva.http.guard import BodyDeadline, Guard, Guards, RateLimit
 from molva.http.jobs import model as model_life
 from molva.http.jobs import records, stream, submission
 from molva.http.middleware import BodyLimit, DoubledPrefix, Head, Origin, RequestId
@@ -51,8 +52,11 @@ class Documented(FastAPI):
         return declare_keys(super().openapi())
 
 
-def create_app(state: ServerState, origins: OriginPolicy, keys: KeyRing | None = None) -> ASGIApp:
+def create_app(
+    state: ServerState, origins: OriginPolicy, keys: KeyRing | None = None, guards: Guards | None = None
+) -> ASGIApp:
     """The ASGI application over a server's state. Without `keys` it never asks for one."""
+    guards = guards or Guards()
     app = Documented(
         title="molva",
         version=__version__,
@@ -70,10 +74,11 @@ def create_app(state: ServerState, origins: OriginPolicy, keys: KeyRing | None =
         app.add_exception_handler(kind, _on_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     _build_routes(app)
-    inner: ASGIApp = Head(BodyLimit(app, state.limits.body_bytes))
+    inner: ASGIApp = Head(BodyLimit(BodyDeadline(app, guards.body_timeout_s), state.limits.body_bytes))
     if keys is not None:
-        inner = Auth(inner, keys, state.ephemeral)
-    return DoubledPrefix(RequestId(Origin(inner, origins, keys), _templates(), state.observer))
+        inner = Auth(inner, keys, state.ephemeral, guards.quotas)
+    guarded = Guard(Origin(RateLimit(inner, guards.limiter), origins, keys), guards)
+    return DoubledPrefix(RequestId(guarded, _templates(), state.observer))
 
 
 def _build_routes(app: FastAPI) -> None:

@@ -1,15 +1,18 @@
-"""Keys: who may use the server, decided before a byte of the body is read. Plain ASGI."""
+"""Keys: who may use the server, and how much of it, decided before a byte of the body is read. Plain ASGI."""
 
+from contextlib import ExitStack
 from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from molva.errors import InvalidKey
+from molva.errors import InvalidKey, QuotaExceeded
 from molva.http.dialects import respond
 from molva.http.middleware import HTTP_AND_WEBSOCKET, KEY_NAME, PROBES
 from molva.http.openai.ephemeral import EphemeralTokens
+from molva.http.quotas import Quotas
 from molva.keys import KeyRing
+from molva.runtime.metering import METER
 
 BEARER = "Bearer "
 REALTIME = "/v1/realtime"
@@ -20,10 +23,11 @@ SUBPROTOCOL = "openai-insecure-api-key."
 class Auth:
     """Asks for a key wherever there is one to ask for, but for what monitors and preflights ask."""
 
-    def __init__(self, app: ASGIApp, keys: KeyRing, ephemeral: EphemeralTokens) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyRing, ephemeral: EphemeralTokens, quotas: Quotas) -> None:
         self._app = app
         self._keys = keys
         self._ephemeral = ephemeral
+        self._quotas = quotas
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not _is_guarded(scope) or not self._keys.asks:
@@ -36,7 +40,16 @@ class Auth:
             await refusal(scope, receive, send)
             return
         scope.setdefault("state", {})[KEY_NAME] = name
-        await self._app(scope, receive, send)
+        account = self._quotas.account(name)
+        brings_audio = scope["type"] == "websocket" or scope["method"] == "POST"
+        with ExitStack() as using:
+            try:
+                using.enter_context(account.use(self._keys.quota(name), brings_audio=brings_audio))
+            except QuotaExceeded as error:
+                await respond(scope["path"], error)(scope, receive, send)
+                return
+            METER.set(account.charge)  # each request has a task of its own, and that its own context
+            await self._app(scope, receive, send)
 
     def _key_behind_token(self, scope: Scope) -> str | None:
         """The key that an ephemeral token was asked for with. Without that key it opens nothing either."""

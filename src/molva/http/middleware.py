@@ -1,7 +1,8 @@
 """What happens to every request before its handler: request id, origin policy, body limit. Plain ASGI.
 
-Order: request id -> origin (403) -> key (401, in auth.py) -> body size (413) -> handler, so that refusals carry the id
-too, and pages of permitted origins can read why a key was refused.
+Order: request id -> host (403, in guard.py) -> origin (403) -> rate (429, in guard.py) -> key (401) and its quotas
+(429, both in auth.py) -> body size (413) -> handler, so that refusals carry the id too, and pages of permitted origins
+can read why they were refused.
 """
 
 import asyncio

@@ -5,7 +5,7 @@ import math
 from starlette.responses import JSONResponse
 
 from molva import errors
-from molva.errors import Busy, MolvaError
+from molva.errors import MolvaError, TryLater
 
 #: Status of each error that can reach a client; subclasses inherit it.
 STATUS: dict[type[MolvaError], int] = {
@@ -13,12 +13,17 @@ STATUS: dict[type[MolvaError], int] = {
     errors.OptionError: 400,
     errors.InvalidKey: 401,
     errors.OriginDenied: 403,
+    errors.HostDenied: 403,
+    errors.BodyTimeout: 408,
     errors.PayloadTooLarge: 413,
     errors.AudioError: 422,
     errors.InferenceError: 422,
     errors.InferenceTimeout: 504,
     errors.ModelLoading: 503,
     errors.Busy: 503,
+    errors.TooManyConnections: 503,
+    errors.RateLimited: 429,
+    errors.QuotaExceeded: 429,
     errors.ModelNotReady: 503,
     errors.ShuttingDown: 503,
     errors.ModelError: 503,
@@ -56,5 +61,5 @@ def problem_of(error: MolvaError) -> JSONResponse:
     if status == 500:
         return problem(500, "internal", "Internal server error")
     return problem(
-        status, error.code, str(error), retry_after_s=error.retry_after_s if isinstance(error, Busy) else None
+        status, error.code, str(error), retry_after_s=error.retry_after_s if isinstance(error, TryLater) else None
     )

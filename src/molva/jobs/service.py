@@ -24,6 +24,7 @@ from molva.jobs.store import Claim, Idempotency, JobStore, Page
 from molva.observer import NOBODY, Observer
 from molva.runtime.fleet import Lease
 from molva.runtime.futures import in_context
+from molva.runtime.metering import METER
 from molva.speech.vad import VadModel
 from molva.spool import SpoolFile
 from molva.transcript import Transcript
@@ -83,6 +84,8 @@ class Jobs:
         self._doors = ThreadPoolExecutor(4, thread_name_prefix="jobs")
         self._workers = ThreadPoolExecutor(4, thread_name_prefix="job")
         self._running: dict[str, threading.Event] = {}
+        self._meters: dict[str, Callable[[float], None]] = {}
+        """Who is charged for the jobs that were submitted to this process and have not ended."""
         self._bells: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._work_may_wait = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -145,6 +148,8 @@ class Jobs:
             return job
 
         job = await self._in_thread(accept)
+        if job.id == job_id:
+            self._meters[job_id] = METER.get()
         self._work_may_wait.set()
         return job, job.id != job_id
 
@@ -223,6 +228,8 @@ class Jobs:
             return job
 
         job = await self._in_thread(work)
+        if meter := self._meters.pop(job_id, None):
+            meter(job.duration_s or 0)
         if job_id in self._running:
             self._running[job_id].set()
         self._tell(job_id)
@@ -275,6 +282,19 @@ class Jobs:
             renewing.cancel()
             del self._running[job_id]
             self._tell(job_id)
+        with suppress(StoreError):  # whoever keeps house tries again
+            await self._in_thread(self._charge)
+
+    def _charge(self) -> None:
+        """Tell the meters of jobs that have ended, in whatever process, how much audio was decoded for them."""
+        for job_id in list(self._meters):
+            try:
+                job = self._store.get(job_id)
+            except JobNotFound:
+                self._meters.pop(job_id)
+                continue
+            if job.status in TERMINAL:
+                self._meters.pop(job_id)(job.duration_s or 0)
 
     async def _run(self, claim: Claim, stopped: threading.Event) -> bool:
         """Whether the job has ended."""
@@ -326,6 +346,7 @@ class Jobs:
                 await asyncio.wait_for(self._stopping.wait(), HOUSEKEEPING_S)
 
     def _tidy(self) -> None:
+        self._charge()
         if self._rules.retention_s:
             for job_id in self._store.forget(time.time() - self._rules.retention_s):
                 self._shelf.remove(job_id)

@@ -17,6 +17,7 @@ from molva.engines.base import Hypothesis, Options
 from molva.errors import InferencePanic, InferenceTimeout, MolvaError, ShuttingDown
 from molva.observer import NOBODY, Observer
 from molva.runtime.futures import when_done
+from molva.runtime.metering import nobody
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Lane
 from molva.samples import SAMPLE_RATE, seconds
@@ -56,8 +57,11 @@ class LiveStream:
         timeout_s: float | None,
         emit: Callable[[Event], None],
         observer: Observer = NOBODY,
+        on_audio: Callable[[float], None] = nobody,
     ) -> None:
-        """`rate` in Hz; `timeout_s`: longest wait for a hypothesis. InferenceTimeout is emitted then and ends it."""
+        """`rate` in Hz; `timeout_s`: longest wait for a hypothesis. InferenceTimeout is emitted then and ends it.
+        `on_audio` is told how many seconds have come.
+        """
         self.options = Options()
         """Of the windows from now on."""
         self._lane = lane
@@ -65,6 +69,7 @@ class LiveStream:
         self._timeout_s = timeout_s
         self._emit = emit
         self._observer = observer
+        self._on_audio = on_audio
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, _Running] = {}
         self._answers: deque[_Running] = deque()
@@ -89,6 +94,7 @@ class LiveStream:
         """
         self._collected += data
         came = time.monotonic()
+        self._on_audio(len(data) / 2 / self._rate)
         if self._started is None:
             self._started = came
         if len(self._collected) < self._step_bytes:

@@ -21,6 +21,7 @@ from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet, InMemory, Lease
 from molva.runtime.futures import in_context, when_done
 from molva.runtime.live import Event, LiveStream
+from molva.runtime.metering import METER
 from molva.runtime.model_state import ModelEvent, ModelState
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Scheduler
@@ -120,6 +121,7 @@ class LivePlace:
         self._free = free
         self._observer = observer
         self._stream: LiveStream | None = None
+        self._meter = METER.get()
 
     @property
     def info(self) -> EngineInfo:
@@ -151,6 +153,7 @@ class LivePlace:
             timeout_s=timeout_s,
             emit=emit,
             observer=self._observer,
+            on_audio=self._meter,
         )
         return self._stream
 
@@ -284,9 +287,12 @@ class Recognizer:
             deadline=None if timeout_s is None else time.monotonic() + timeout_s,
         )
 
+        meter = METER.get()
+
         def leave() -> None:
             lease.release()
             self.admission.requests.release()
+            meter(transcription.done_s)
 
         return Recognition(transcription, cancelled, self._threads, leave)
 

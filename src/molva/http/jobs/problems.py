@@ -60,7 +60,7 @@ def _for_ours(error: MolvaError) -> Response:
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), status_of(error))
     if status == 500:
         return _bug()
-    retry_after_s = error.retry_after_s if isinstance(error, errors.Busy) else None
+    retry_after_s = error.retry_after_s if isinstance(error, errors.TryLater) else None
     return problem(status, error.code, str(error), retry_after_s=retry_after_s)
 
 

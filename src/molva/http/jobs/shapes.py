@@ -85,7 +85,8 @@ def _error(description: str) -> dict[str, Any]:
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: _error("`invalid_api_key`, where the server asks for keys"),
-    403: _error("`origin_denied`"),
+    403: _error("`origin_denied`, `host_denied`"),
+    429: _error("`rate_limited`, `quota_exceeded`, with Retry-After"),
     500: _error("`internal`"),
     503: _error("`store_unavailable`: the database does not answer"),
 }
@@ -103,6 +104,7 @@ SUBMISSION_ERRORS: dict[int | str, dict[str, Any]] = {
     400: _error(
         "`missing_audio`, `empty_body`, `invalid_option`, `unsupported_task`, `address_refused`, `fetch_failed`"
     ),
+    408: _error("`body_timeout`"),
     409: _error("`idempotency_mismatch`"),
     413: _error("`payload_too_large`: what is at audio_url"),
     503: _error("`model_not_ready` with Retry-After, `pool_closed`, `store_unavailable`"),

@@ -17,7 +17,7 @@ router = APIRouter(tags=["openai"])
 
 DEFAULT_SECONDS = 60
 
-RESPONSES = {code: ERRORS[code] for code in (400, 401, 403, 500, 503)} | {
+RESPONSES = {code: ERRORS[code] for code in (400, 401, 403, 429, 500, 503)} | {
     "default": {"model": OpenAiProblem, "description": "Any other error"}
 }
 

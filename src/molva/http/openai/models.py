@@ -29,7 +29,7 @@ async def model_objects(state: ServerState) -> list[ModelObject]:
 @router.get(
     "/v1/models/{model}",
     response_model=ModelObject,
-    responses={**{status: ERRORS[status] for status in (401, 403, 500)}, 404: NO_MODEL},
+    responses={**{status: ERRORS[status] for status in (401, 403, 429, 500)}, 404: NO_MODEL},
     openapi_extra={
         "parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}]
     },

@@ -20,7 +20,14 @@ STATUS: dict[type[MolvaError], int] = {
 ABOUT_THE_FILE = (errors.AudioError, errors.PayloadTooLarge)
 
 #: OpenAI names few codes. These are what clients look at; all else is told by the status.
-NAMED = (errors.InvalidKey, errors.OriginDenied, errors.UnsupportedOperation)
+NAMED = (
+    errors.InvalidKey,
+    errors.OriginDenied,
+    errors.HostDenied,
+    errors.RateLimited,
+    errors.QuotaExceeded,
+    errors.UnsupportedOperation,
+)
 
 INTERNAL = "internal server error"
 """All that a client is told of what was not raised on purpose."""
@@ -69,7 +76,7 @@ def _for_ours(error: MolvaError) -> Response:
         str(error),
         param=_param(error),
         code=error.code if isinstance(error, NAMED) else None,
-        retry_after_s=error.retry_after_s if isinstance(error, errors.Busy) else None,
+        retry_after_s=error.retry_after_s if isinstance(error, errors.TryLater) else None,
     )
 
 

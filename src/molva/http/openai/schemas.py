@@ -43,8 +43,10 @@ def _error(description: str) -> dict[str, Any]:
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: _error("The form, a field (`param` names it), or the audio"),
     401: _error("`invalid_api_key`"),
-    403: _error("`origin_denied`"),
+    403: _error("`origin_denied`, `host_denied`"),
+    408: _error("The rest of the form did not come"),
     413: _error("The file is larger than the server takes"),
+    429: _error("`rate_limited`, `quota_exceeded`; Retry-After tells when to try again"),
     500: _error("A bug, or the engine failed"),
     503: _error("No place in time (Retry-After), still loading, or stopping"),
     507: _error("The server's disk is full"),
