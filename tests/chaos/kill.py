@@ -101,7 +101,7 @@ class Molva:
             self.popen = subprocess.Popen(command, stdout=log, stderr=log)
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180  # a busy machine is no failure
         while True:
             try:
                 if httpx2.get(f"{self.url}/ready", trust_env=False).status_code == 200:
