@@ -108,7 +108,7 @@ def measure_speed(
         )
         return
     factor = measure(engine)
-    told = f"{factor:.3f} s of one worker for a second of speech ({1 / factor:.0f} times as fast as it is spoken)"
+    told = f"{factor:.3f} s of one worker for a second of speech"
     sessions = sustained_sessions(factor, workers)
     if factor + SESSION_OVERHEAD > 1:
         yield warning("speed", f"{told}: live captions fall behind", "Choose a smaller --model or another --device.")
