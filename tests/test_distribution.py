@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import venv
 import zipfile
 from email.parser import BytesParser
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import molva
+from tests.e2e.conftest import environment
 
 ROOT = Path(__file__).parent.parent
 
@@ -95,3 +98,29 @@ def test_the_checksums_are_those_of_the_files(dist: dict[str, Path]) -> None:
     for suffix in (".whl", ".tar.gz", ".cdx.json"):
         assert named[dist[suffix].name] == hashlib.sha256(dist[suffix].read_bytes()).hexdigest()
     assert len(named) == 3
+
+
+def test_the_installed_wheel_works(dist: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "venv"
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    install = [str(python), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", str(dist[".whl"])]
+    subprocess.run(install, check=True)
+    # Its dependencies are those of the tests; what is installed beside it comes before them.
+    [packages] = folder.glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+
+    def run(*words: str | Path) -> str:
+        return subprocess.run(
+            [folder / "bin" / "molva", *words],
+            env=environment(tmp_path, PYTHONPATH=""),
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    assert run("--version").strip() == molva.__version__
+    assert f"molva {molva.__version__}" in run("doctor", "--quick", "--port", "0")
+    clip = packages / "molva" / "assets" / "speech.wav"
+    assert "знал не так уж хорошо" in run("transcribe", "--model", "whisper-base", clip)

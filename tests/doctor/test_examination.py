@@ -3,6 +3,7 @@
 import socket
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_a_new_machine_has_no_problem_and_is_left_as_it_was(tmp_path: Path) -> N
 def test_a_model_that_is_here_is_hashed_if_asked_and_measured_unless_it_shall_be_quick(
     tmp_path: Path, tiny_dir: Path
 ) -> None:
-    tiny = {"model": "gigaam-v3-rnnt", "model_dir": tiny_dir, "precision": "fp32"}
+    tiny: dict[str, Any] = {"model": "gigaam-v3-rnnt", "model_dir": tiny_dir, "precision": "fp32"}
     checks = look(tmp_path, quick=False, **tiny)
     assert bad(checks) == set()
     assert "live at once" in checks["sessions"][0].message
