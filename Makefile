@@ -1,8 +1,9 @@
 # make run     start the server (PORT=… HOST=… MODEL=… MODEL_DIR=… DATA_DIR=… DEVICE=… are passed on)
 # make test    run the whole test suite (ARGS=… go to pytest)
 # make check   format, lint, types, import rules
+# make dist    wheel, sdist, list of parts and checksums, in dist/
 
-.PHONY: run test test-fast check format lock clean
+.PHONY: run test test-fast check format lock dist clean
 
 # Only what was given on the command line: shells export a HOST of their own.
 given = $(if $(findstring command line,$(origin $(1))),$(2) "$($(1))")
@@ -34,6 +35,10 @@ format:
 
 lock:
 	scripts/lock
+
+dist:
+	@scripts/bootstrap requirements-dev.lock
+	scripts/dist
 
 clean:
 	rm -rf .venv .venv-clients

@@ -134,7 +134,7 @@ def test_every_model_is_in_the_models_page(name: str) -> None:
     assert f"`{name}`" in PAGES["models.md"]
 
 
-@pytest.mark.parametrize("name", ["transcribe", "listen"])
+@pytest.mark.parametrize("name", ["transcribe", "listen", "doctor"])
 def test_every_option_of_a_command_is_in_its_section_of_the_command_line_page(name: str) -> None:
     section = PAGES["cli.md"].split(f"## molva {name}\n")[1].split("\n## ")[0]
     command = get_command(app).commands[name]  # type: ignore[attr-defined]
@@ -149,3 +149,11 @@ def test_links_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", PAGES[page]):
         if not target.startswith("https://"):
             assert (folder / target).exists(), target
+
+
+def test_every_check_of_the_doctor_is_in_its_section() -> None:
+    section = PAGES["cli.md"].split("## molva doctor\n")[1].split("\n## ")[0]
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src/molva/doctor").glob("*.py"))
+    checks = set(re.findall(r'\b(?:ok|warning|problem)\(\s*"([a-z ]+)"', source))
+    assert len(checks) >= 18
+    assert [check for check in checks if f"`{check}`" not in section] == []

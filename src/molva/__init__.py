@@ -1,6 +1,11 @@
 """molva: speech to text on your own machine."""
 
+import os
 from typing import TYPE_CHECKING
+
+# ONNX Runtime's own builds tell Microsoft of each session unless this is set before they are imported. Nothing that
+# molva does may leave the machine unasked.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 from molva.errors import MolvaError
 from molva.transcript import Coverage, Segment, Transcript, Word

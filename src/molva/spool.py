@@ -117,6 +117,25 @@ class Spool:
             self._mine.release()
 
 
+def abandoned(folder: Path) -> list[Path]:
+    """What processes that have died left in a spool, and the next one that starts will remove.
+
+    Raises OSError where this user may not look.
+    """
+    if not (folder / _LOCK).exists():  # never made one here: it would belong to whoever looks
+        return []
+    with FileLock(folder / _LOCK, thread_local=False):
+        return [entry for entry in folder.glob(f"{_PREFIX}*") if _is_free(entry)]
+
+
+def _is_free(folder: Path) -> bool:
+    try:
+        with FileLock(folder / _LOCK).acquire(timeout=0):
+            return True
+    except (Timeout, OSError):  # OSError: another user's
+        return False
+
+
 def _remove_if_abandoned(folder: Path) -> None:
     lock = FileLock(folder / _LOCK)
     # OSError: another user's.

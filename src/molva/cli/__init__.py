@@ -9,7 +9,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from molva.cli import jobs, keys, listen, models, quantize, serve, transcribe, webhooks
+from molva.cli import doctor, jobs, keys, listen, models, quantize, serve, transcribe, webhooks
 from molva.errors import MolvaError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("serve")(serve.serve)
 app.command("transcribe")(transcribe.transcribe)
 app.command("listen")(listen.listen)
 app.command("quantize")(quantize.quantize)
+app.command("doctor")(doctor.doctor)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")

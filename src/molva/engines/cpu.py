@@ -16,8 +16,12 @@ def has_wide_accumulation() -> bool:
     """Whether 8-bit products are added in 32 bits: with VNNI on x86, always on ARM."""
     if platform.machine().lower() in ("arm64", "aarch64"):
         return True
+    return not cpu_flags().isdisjoint({"avx512_vnni", "avx_vnni"})
+
+
+def cpu_flags() -> frozenset[str]:
+    """Words of Linux's /proc/cpuinfo, the names of instruction sets among them; empty elsewhere."""
     try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
+        return frozenset(Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split())
     except OSError:
-        return False
-    return "avx512_vnni" in flags or "avx_vnni" in flags
+        return frozenset()

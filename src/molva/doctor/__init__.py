@@ -1,0 +1,1 @@
+"""What may keep a server from working well on this machine, looked for and never changed."""

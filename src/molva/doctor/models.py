@@ -1,0 +1,124 @@
+"""The model that would be served: whether it is here, whole, in the right precision, and how fast it is."""
+
+from collections.abc import Iterator
+
+from rich.filesize import decimal
+
+from molva.doctor.finding import Finding, ok, problem, warning
+from molva.engines.cpu import usable_cores
+from molva.engines.gigaam.quantize import saturates
+from molva.errors import ModelError
+from molva.models import packages
+from molva.models.catalog import DEFAULT_MODEL, ModelSpec, find
+from molva.models.store import InstalledModel, ModelStore
+from molva.runtime.capacity import SESSION_OVERHEAD, sustained_sessions
+from molva.runtime.loading import fp32_encoder, int8_encoder, load_engine, measure, size_mb
+from molva.runtime.provision import AUTO, choose_here
+
+
+def locate(name: str, store: ModelStore) -> tuple[ModelSpec, InstalledModel | None]:
+    """What a start would serve, and where it is; None where it would have to be brought. Raises UnknownModel."""
+    if name != AUTO:
+        return find(name), store.locate(find(name))
+    if choice := choose_here(store):
+        return choice.model.spec, choice.model
+    return find(DEFAULT_MODEL), None
+
+
+def check_model(spec: ModelSpec, model: InstalledModel | None, store: ModelStore) -> Finding:
+    """Whether it is here."""
+    if model:
+        return ok("model", f"{spec.name} in {model.directory}, {decimal(size_mb(model) * 2**20)}")
+    if packages.whisper_base_packages() and spec == packages.SPEC:
+        return ok("model", f"{spec.name} will be put together out of its data packages at the first start")
+    size = "its size is not known" if spec.size_bytes is None else decimal(spec.size_bytes)
+    return warning(
+        "model",
+        f"{spec.name} is not in {store.directory}; the first start downloads it ({size})",
+        f"molva models pull {spec.name}, or carry it over: docs/deploy.md",
+    )
+
+
+def check_files(model: InstalledModel, store: ModelStore) -> Finding:
+    """Hash its files. Reads all of them."""
+    checks = store.verify(model.spec)
+    bad = [check.name for check in checks if check.outcome in ("mismatch", "missing")]
+    if bad:
+        name = model.spec.name
+        return problem(
+            "files", f"{', '.join(bad)}: damaged", f"molva models remove {name} --yes && molva models pull {name}"
+        )
+    unknown = sum(check.outcome == "unknown" for check in checks)
+    return ok(
+        "files", f"{len(checks)} hashed" + (f", {unknown} of them made here or without a known hash" * (unknown > 0))
+    )
+
+
+def check_precision(model: InstalledModel, *, device: str, precision: str) -> Finding | None:
+    """Whether the weights that will be loaded are here, and right for this processor. None where that is no matter."""
+    if model.spec.family != "gigaam":
+        return None
+    full, quantized = fp32_encoder(model), int8_encoder(model)
+    if not wants_int8(model, device=device, precision=precision):
+        if full.exists():
+            return ok("precision", "fp32")
+        return problem("precision", f"{full.name} is not here; only its INT8 form is", "Use --precision int8.")
+    if quantized is None:
+        return warning(
+            "precision",
+            "the INT8 form will be made at the first start, which takes minutes and a gigabyte of memory",
+            f"molva quantize {model.spec.name}",
+        )
+    if device == "cpu" and saturates(quantized):
+        return problem(
+            "precision",
+            f"{quantized.name} was made for processors with VNNI, which this one lacks: recognition suffers",
+            f"molva quantize --force {model.spec.name}, or serve with --precision fp32.",
+        )
+    return ok("precision", f"int8: {quantized.name}")
+
+
+def wants_int8(model: InstalledModel, *, device: str, precision: str) -> bool:
+    """As loading chooses."""
+    return precision == "int8" or (precision == "auto" and (device == "cpu" or not fp32_encoder(model).exists()))
+
+
+def weights_bytes(spec: ModelSpec, model: InstalledModel | None, *, device: str, precision: str) -> int:
+    """About what the weights take in memory."""
+    if model is None:
+        return spec.size_bytes or 0
+    total = size_mb(model) * 2**20
+    if spec.family == "gigaam" and wants_int8(model, device=device, precision=precision):
+        full, quantized = fp32_encoder(model), int8_encoder(model)
+        if quantized:
+            total += quantized.stat().st_size - (full.stat().st_size if full.exists() else 0)
+    return total
+
+
+def measure_speed(
+    model: InstalledModel, *, device: str, precision: str, workers: int, pool_size: int | None
+) -> Iterator[Finding]:
+    """Load the model, have it recognise the shipped clip, and say how many live sessions that sustains."""
+    workers = workers or usable_cores()
+    try:
+        engine = load_engine(model, device=device, precision=precision, workers=workers)
+    except ModelError as error:
+        yield problem(
+            "speed", f"{model.spec.name} cannot be loaded: {error}", "Mend what that says, and run this again."
+        )
+        return
+    factor = measure(engine)
+    told = f"{factor:.3f} s of one worker for a second of speech"
+    sessions = sustained_sessions(factor, workers)
+    if factor + SESSION_OVERHEAD > 1:
+        yield warning("speed", f"{told}: live captions fall behind", "Choose a smaller --model or another --device.")
+    else:
+        yield ok("speed", told)
+    if pool_size is not None and pool_size > sessions:
+        yield warning(
+            "sessions",
+            f"--pool-size {pool_size}, but {sessions} at once are sustained with {workers} workers",
+            "Leave --pool-size out, or expect finals to be late when all speak at once.",
+        )
+    else:
+        yield ok("sessions", f"{sessions} live at once are sustained, with {workers} workers")
