@@ -25,7 +25,6 @@ from molva.http.jobs.shapes import (
     JobSegment,
     JobWord,
 )
-from molva.http.origin import OriginPolicy
 from molva.http.problems import STATUS, status_of
 from molva.http.state import Limits, ServerState
 from molva.models.catalog import CATALOG
@@ -80,7 +79,6 @@ def test_every_route_has_a_page(tmp_path: Path) -> None:
         ServerState(
             model="m", device="cpu", limits=limits, spool=Spool(tmp_path / "spool"), store=ModelStore(tmp_path)
         ),
-        OriginPolicy(),
     )
     while not hasattr(asgi, "openapi"):
         asgi = asgi._app  # type: ignore[attr-defined]

@@ -165,6 +165,7 @@ def serving(
             spool=spool,
             store=store or ModelStore(Path(folder) / "models"),
             sessions=sessions,
+            origins=origins or OriginPolicy(),
             jobs=jobs,
         )
         if engine is not None:
@@ -180,7 +181,7 @@ def serving(
                     gpu=gpu,
                 )
             )
-        app = create_app(state, origins or OriginPolicy(), keys)
+        app = create_app(state, keys)
         try:
             with running(state, Uvicorn(app, ws_frame_max_bytes=ws_frame_max_bytes, drain_s=5)) as server:
                 if engine is not None and not lazy:

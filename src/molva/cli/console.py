@@ -17,9 +17,13 @@ stderr = Console(stderr=True)
 
 def start_logging(level: str) -> None:
     """Plain lines on stderr."""
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    set_log_level(level)
+
+
+def set_log_level(level: str) -> None:
+    """Log what is at least so severe; what libraries tell of their own work has to be a warning."""
+    logging.getLogger().setLevel(level.upper())
     for noisy in ("httpx2", "httpcore2", "faster_whisper", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
 

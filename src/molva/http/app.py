@@ -16,9 +16,8 @@ from molva.http.auth import Auth, declare_keys
 from molva.http.dialects import respond
 from molva.http.jobs import model as model_life
 from molva.http.jobs import records, stream, submission
-from molva.http.middleware import BodyLimit, DoubledPrefix, Head, Origin, RequestId
+from molva.http.middleware import BodyLimit, DoubledPrefix, Head, KeepLimits, Origin, RequestId
 from molva.http.openai import client_secrets, models, realtime, transcriptions
-from molva.http.origin import OriginPolicy
 from molva.http.state import ServerState
 from molva.keys import KeyRing
 
@@ -34,7 +33,7 @@ class Documented(FastAPI):
         return declare_keys(super().openapi())
 
 
-def create_app(state: ServerState, origins: OriginPolicy, keys: KeyRing | None = None) -> ASGIApp:
+def create_app(state: ServerState, keys: KeyRing | None = None) -> ASGIApp:
     """The ASGI application over a server's state. Without `keys` it never asks for one."""
     app = Documented(
         title="molva",
@@ -62,10 +61,10 @@ def create_app(state: ServerState, origins: OriginPolicy, keys: KeyRing | None =
         app.add_exception_handler(kind, _on_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     _build_routes(app)
-    inner: ASGIApp = Head(BodyLimit(app, state.limits.body_bytes))
+    inner: ASGIApp = Head(BodyLimit(KeepLimits(app, state), lambda: state.limits.body_bytes))
     if keys is not None:
         inner = Auth(inner, keys, state.ephemeral)
-    return DoubledPrefix(RequestId(Origin(inner, origins, keys)))
+    return DoubledPrefix(RequestId(Origin(inner, state, keys)))
 
 
 def _build_routes(app: FastAPI) -> None:

@@ -1,20 +1,22 @@
 """What happens to every request before its handler: request id, origin policy, body limit. Plain ASGI.
 
 Order: request id -> origin (403) -> key (401, in auth.py) -> body size (413) -> handler, so that refusals carry the id
-too, and pages of permitted origins can read why a key was refused.
+too, and pages of permitted origins can read why a key was refused. Nothing is awaited on the way down: all of them
+decide by the rules of one moment, also where SIGHUP changes these.
 """
 
 import logging
 import secrets
 import time
 import uuid
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from molva.errors import OriginDenied, PayloadTooLarge
 from molva.http.dialects import is_jobs, is_openai, respond
-from molva.http.origin import OriginPolicy
+from molva.http.state import LIMITS, ServerState
 from molva.keys import KeyRing
 
 log = logging.getLogger("molva.http")
@@ -107,23 +109,23 @@ class Head:
 class Origin:
     """Refuses foreign pages and lets permitted ones read the answer."""
 
-    def __init__(self, app: ASGIApp, policy: OriginPolicy, keys: KeyRing | None) -> None:
+    def __init__(self, app: ASGIApp, state: ServerState, keys: KeyRing | None) -> None:
         self._app = app
-        self._policy = policy
+        self._state = state
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in HTTP_AND_WEBSOCKET or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
-        origin = Headers(scope=scope).get("origin")
-        if not self._policy.permits(origin):
+        origin, policy = Headers(scope=scope).get("origin"), self._state.origins
+        if not policy.permits(origin):
             log.warning("origin %.200r denied on %.200r", origin, scope["path"])
             await respond(scope["path"], OriginDenied())(scope, receive, send)
             return
         of_jobs = is_jobs(scope["path"])
         may_send_key = of_jobs or is_openai(scope["path"]) or (self._keys is not None and self._keys.asks)
-        cors = self._policy.cors_headers(origin, may_send_key=may_send_key, may_delete=of_jobs)
+        cors = policy.cors_headers(origin, may_send_key=may_send_key, may_delete=of_jobs)
 
         async def send_with_cors(message: Message) -> None:
             if message["type"] in ANSWERS:
@@ -133,13 +135,26 @@ class Origin:
         await self._app(scope, receive, send_with_cors)
 
 
+class KeepLimits:
+    """Notes the limits that a request comes in under; see `limits_of`."""
+
+    def __init__(self, app: ASGIApp, state: ServerState) -> None:
+        self._app = app
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})[LIMITS] = self._state.limits
+        await self._app(scope, receive, send)
+
+
 class BodyLimit:
     """Refuses bodies over the limit: by the header before a byte is read, and by count where the header lies.
 
     The framework has such a middleware; its answer is plain text that cannot be given another body.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: Callable[[], int]) -> None:
+        """`max_bytes` is asked once for each request."""
         self._app = app
         self._max_bytes = max_bytes
 
@@ -147,8 +162,8 @@ class BodyLimit:
         if scope["type"] != "http" or scope["path"] == JOBS or scope["path"].startswith(UPLOADS):
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isdigit() and int(declared) > self._max_bytes:
+        declared, max_bytes = Headers(scope=scope).get("content-length", "0"), self._max_bytes()
+        if declared.isdigit() and int(declared) > max_bytes:
             await respond(scope["path"], PayloadTooLarge())(scope, receive, send)
             return
         received = 0
@@ -157,7 +172,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
+            if received > max_bytes:
                 raise PayloadTooLarge  # the application's error handler answers
             return message
 

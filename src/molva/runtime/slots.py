@@ -15,8 +15,10 @@ class Slots:
     def __init__(self, total: int, *, max_waiting: int, timeout_s: float) -> None:
         self.total = total
         self.taken = 0
-        self._max_waiting = max_waiting
-        self._timeout_s = timeout_s
+        self.max_waiting = max_waiting
+        """Callers that may wait at once; those who wait already stay."""
+        self.timeout_s = timeout_s
+        """Longest wait of those who come from now on."""
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.closed = False
 
@@ -40,18 +42,19 @@ class Slots:
         if self.available > 0 and not self._waiting:
             self.taken += 1
             return
-        if len(self._waiting) >= self._max_waiting:
-            raise Busy(self._timeout_s)
+        timeout_s = self.timeout_s
+        if len(self._waiting) >= self.max_waiting:
+            raise Busy(timeout_s)
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 await place
         except (TimeoutError, asyncio.CancelledError) as ending:
             if place.done() and not place.cancelled() and place.exception() is None:
                 self.release()  # it was handed over in the same instant
             if isinstance(ending, TimeoutError):
-                raise Busy(self._timeout_s) from None
+                raise Busy(timeout_s) from None
             raise
         finally:
             if place in self._waiting:
