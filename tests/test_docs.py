@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from molva import errors
 from molva.cli import app
+from molva.configuration import FOREIGN
 from molva.errors import MolvaError
 from molva.http import live_socket, websocket
 from molva.http.app import create_app
@@ -130,6 +131,11 @@ def test_every_code_and_close_reason_of_the_live_door_is_in_its_page() -> None:
 @pytest.mark.parametrize("name", CATALOG)
 def test_every_model_is_in_the_models_page(name: str) -> None:
     assert f"`{name}`" in PAGES["models.md"]
+
+
+def test_every_variable_of_other_servers_is_in_the_settings_page() -> None:
+    for name, foreign in FOREIGN.items():
+        assert f"| `{name}` | `MOLVA_{foreign.setting.upper()}`" in PAGES["settings.md"]
 
 
 @pytest.mark.parametrize("name", ["transcribe", "listen"])

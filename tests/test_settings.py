@@ -2,25 +2,28 @@
 
 import base64
 import inspect
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from molva.cli.serve import serve
-from molva.configuration import read_settings
+from molva.configuration import FOREIGN, read_settings
 from molva.errors import SettingsError
 from molva.loopback import is_loopback
-from molva.settings import Settings
+from molva.settings import Settings, is_reloadable
 
-VARIABLES_ONLY = {"api_key", "webhook_secret"}
+NO_FLAGS = {"api_key", "webhook_secret"}
 """Secrets: every user of a machine can read the flags of its processes."""
 
 
 @pytest.fixture(autouse=True)
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"MOLVA_{name.upper()}", raising=False)
+    for name in ("MOLVA_CONFIG", *FOREIGN, *(f"MOLVA_{name.upper()}" for name in Settings.model_fields)):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_flags_win_over_the_environment_and_the_environment_over_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,16 +140,36 @@ def test_keys_live_in_the_data_folder() -> None:
 
 
 def test_every_setting_but_secrets_is_a_flag_of_serve() -> None:
-    assert set(inspect.signature(serve).parameters) == set(Settings.model_fields) - VARIABLES_ONLY
+    assert set(inspect.signature(serve).parameters) == {"config", *Settings.model_fields} - NO_FLAGS
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
     page = (Path(__file__).parent.parent / "docs" / "settings.md").read_text(encoding="utf-8")
     for name, field in Settings.model_fields.items():
-        flag = "none" if name in VARIABLES_ONLY else f"`--{name.replace('_', '-')}`"
+        flag = "none" if name in NO_FLAGS else f"`--{name.replace('_', '-')}`"
         [row] = [line for line in page.splitlines() if line.startswith(f"| {flag} | `MOLVA_{name.upper()}` |")]
         default = "" if field.default in (None, (), False) else f"`{field.default}`"
         assert default in row
+        assert row.endswith(" ↻ |") == is_reloadable(name), name
+
+
+def test_the_example_file_has_every_setting_with_its_default_and_says_which_can_change() -> None:
+    text = (Path(__file__).parent.parent / "deploy" / "molva.toml").read_text(encoding="utf-8")
+    assert tomllib.loads(text) == {}
+    lines = text.splitlines()
+    example = tomllib.loads("\n".join(line.removeprefix("#") for line in lines if re.match(r"#\w+ = ", line)))
+    assert list(example) == list(Settings.model_fields)
+    for secret in NO_FLAGS:
+        with pytest.raises(ValidationError):  # nobody's server opens to a key that all can read here
+            Settings(**{secret: example[secret]})
+    Settings(**{name: value for name, value in example.items() if name not in NO_FLAGS})
+    for name, field in Settings.model_fields.items():
+        if field.default is not None:
+            default = TypeAdapter(Any).dump_python(field.default, mode="json")
+            assert (example[name], type(example[name])) == (default, type(default)), name
+        [at] = [number for number, line in enumerate(lines) if line.startswith(f"#{name} = ")]
+        mark = "↻ " if is_reloadable(name) else ""
+        assert lines[at - 1] == f"# {mark}{field.description}"
 
 
 def test_an_unused_model_goes_after_five_minutes_if_lazy_and_never_if_eager_unless_said_otherwise() -> None:

@@ -161,7 +161,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _problem_with(name: str, value: object) -> str | None:
     """What is wrong with a key or its value's kind. Stricter than variables and flags, which are text anyway."""
     if name not in Settings.model_fields:
-        return f"{name}: there is no such setting{_suggestion(name, Settings.model_fields)}"
+        return f"{name}: there is no such setting{_suggestion(name, {key: key for key in Settings.model_fields})}"
     kind = KINDS.get(type(value), "a date or time")
     expected: TypeAdapter[Any] = TypeAdapter(Settings.model_fields[name].rebuild_annotation())
     try:
@@ -250,11 +250,11 @@ def _given_by_environment() -> tuple[dict[str, Given], tuple[str, ...]]:
 
 def _unknown_variables() -> list[str]:
     """Warned of and no more: a shell may hold some for another version."""
-    known = {FILE_VARIABLE, *(PREFIX + name.upper() for name in Settings.model_fields)}
+    known = {name.upper(): PREFIX + name.upper() for name in ("config", *Settings.model_fields)}
     return [
-        f"{name} is ignored: there is no such setting{_suggestion(name.upper(), known)}"
-        for name in sorted(os.environ)
-        if name.upper().startswith(PREFIX) and name.upper() not in known
+        f"{variable} is ignored: there is no such setting{_suggestion(name, known)}"
+        for variable in sorted(os.environ)
+        if variable.upper().startswith(PREFIX) and (name := variable.upper().removeprefix(PREFIX)) not in known
     ]
 
 
@@ -299,6 +299,7 @@ def _message(problem: ErrorDetails) -> str:
     return problem["msg"].removeprefix("Value error, ")
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
+def _suggestion(name: str, known: Mapping[str, str]) -> str:
+    """`known` has names, and what is suggested for what is nearly one."""
     close = difflib.get_close_matches(name.replace("-", "_"), known, n=1)
-    return f". Did you mean {close[0]}?" if close else ""
+    return f". Did you mean {known[close[0]]}?" if close else ""

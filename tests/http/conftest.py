@@ -196,6 +196,7 @@ def running(state: ServerState, server: Uvicorn) -> Iterator[Running]:
     """The server in a thread, on a port of its own; everything is closed on every way out."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()  # whoever comes before the thread is up waits
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(sockets=[listener]),))
