@@ -166,6 +166,7 @@ class _Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # whoever started us may have held it back
         if self._durable is not None:
             self._durable.start()
         # A daemon thread: a download must not keep a process alive that was told to stop.

@@ -1,6 +1,8 @@
 """SIGHUP: the configuration file is read again by a server that goes on serving."""
 
+import re
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -185,6 +187,19 @@ def test_without_a_file_there_is_nothing_to_read_until_there_is_one(tmp_path: Pa
         assert transcribe(url, LONG) == 200
         Operator(process, tmp_path / ".molva" / "molva.toml").apply("body_limit_bytes = 20_000\n")
         assert transcribe(url, LONG) == 413
+        assert process.stop() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_signal_that_comes_while_the_server_starts_is_heard_later(tmp_path: Path, tiny_dir: Path) -> None:
+    with molva_serve("--port", "0", "--model-dir", tiny_dir, home=tmp_path) as process:
+        status = Path(f"/proc/{process.popen.pid}/status")
+        # Bit 0 of what the process holds back or takes itself.
+        while not any(int(mask, 16) & 1 for mask in re.findall(r"Sig(?:Blk|Cgt):\t(\w+)", status.read_text())):
+            time.sleep(0.005)
+        process.popen.send_signal(signal.SIGHUP)
+        logged(process, "there is no configuration file to read again", 1)
+        process.url()
         assert process.stop() == 0
 
 

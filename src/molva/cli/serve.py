@@ -1,6 +1,7 @@
 """`molva serve`."""
 
 import logging
+import signal
 from typing import Any
 
 import typer
@@ -11,6 +12,9 @@ from molva.cli.options import takes_settings
 @takes_settings
 def serve(**flags: Any) -> None:
     """Start the server."""
+    # It would end a process that is not ready for it yet. So it waits, until the server takes it up.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
     from molva import server
     from molva.cli.console import set_log_level, show_downloads, start_logging, stderr
     from molva.configuration import read_configuration
