@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from molva import errors
 from molva.cli import app
+from molva.configuration import FOREIGN
 from molva.errors import MolvaError
 from molva.http import live_socket, websocket
 from molva.http.app import create_app
@@ -25,11 +26,11 @@ from molva.http.jobs.shapes import (
     JobSegment,
     JobWord,
 )
-from molva.http.origin import OriginPolicy
 from molva.http.problems import STATUS, status_of
 from molva.http.state import Limits, ServerState
 from molva.models.catalog import CATALOG
 from molva.models.store import ModelStore
+from molva.settings import Settings
 from molva.spool import Spool
 
 ROOT = Path(__file__).parent.parent
@@ -80,7 +81,6 @@ def test_every_route_has_a_page(tmp_path: Path) -> None:
         ServerState(
             model="m", device="cpu", limits=limits, spool=Spool(tmp_path / "spool"), store=ModelStore(tmp_path)
         ),
-        OriginPolicy(),
     )
     while not hasattr(asgi, "openapi"):
         asgi = asgi._app  # type: ignore[attr-defined]
@@ -134,12 +134,18 @@ def test_every_model_is_in_the_models_page(name: str) -> None:
     assert f"`{name}`" in PAGES["models.md"]
 
 
+def test_every_variable_of_other_servers_is_in_the_settings_page() -> None:
+    for name, foreign in FOREIGN.items():
+        assert f"| `{name}` | `MOLVA_{foreign.setting.upper()}`" in PAGES["settings.md"]
+
+
 @pytest.mark.parametrize("name", ["transcribe", "listen", "doctor"])
 def test_every_option_of_a_command_is_in_its_section_of_the_command_line_page(name: str) -> None:
     section = PAGES["cli.md"].split(f"## molva {name}\n")[1].split("\n## ")[0]
     command = get_command(app).commands[name]  # type: ignore[attr-defined]
     for parameter in command.params:
-        if parameter.param_type_name == "option" and parameter.name != "help":
+        is_setting = name == "doctor" and parameter.name in {"config", *Settings.model_fields}  # those of `serve`
+        if parameter.param_type_name == "option" and parameter.name != "help" and not is_setting:
             assert f"`{parameter.opts[0]}`" in section, parameter.opts
 
 

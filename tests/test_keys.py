@@ -173,6 +173,16 @@ class TestRing:
         file.revoke("first")
         assert (ring.check(first), ring.check(second)) == (None, "second")
 
+    def test_given_keys_can_become_others_and_their_loss_opens_nothing(self, path: Path) -> None:
+        ring = KeyRing(path)
+        ring.change_extra({"given": "one"})
+        assert ring.asks
+        ring.change_extra({"given": "two"})
+        assert (ring.check("one"), ring.check("two")) == (None, "given")
+        ring.change_extra({})
+        assert ring.asks
+        assert (ring.check("two"), ring.knows("given")) == (None, False)
+
     def test_revoking_the_last_key_does_not_open_a_running_server(self, file: KeyFile, path: Path) -> None:
         key = file.create("only")
         ring = KeyRing(path)

@@ -2,23 +2,28 @@
 
 import base64
 import inspect
+import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from molva.cli.serve import serve
+from molva.configuration import FOREIGN, read_settings
 from molva.errors import SettingsError
 from molva.loopback import is_loopback
-from molva.settings import Settings, read_settings
+from molva.settings import Settings, is_reloadable
 
-VARIABLES_ONLY = {"api_key", "webhook_secret"}
+NO_FLAGS = {"api_key", "webhook_secret"}
 """Secrets: every user of a machine can read the flags of its processes."""
 
 
 @pytest.fixture(autouse=True)
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"MOLVA_{name.upper()}", raising=False)
+    for name in ("MOLVA_CONFIG", *FOREIGN, *(f"MOLVA_{name.upper()}" for name in Settings.model_fields)):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_flags_win_over_the_environment_and_the_environment_over_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,12 +43,12 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"port": 70_000}, "port"),
         ({"device": "tpu"}, "device"),
-        ({"pool_size": 0}, "pool_size"),
+        ({"pool_size": 0}, "--pool-size"),
         ({"precision": "int4"}, "precision"),
         ({"colour": "red"}, "colour"),
     ],
 )
-def test_a_wrong_value_is_named(flags: dict[str, object], named: str) -> None:
+def test_a_wrong_value_is_named(flags: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         read_settings(**flags)
 
@@ -97,7 +102,7 @@ def test_a_key_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sesame" not in repr(read_settings())
     for bad in ("open sesame", "opensesame\n", "сезамsesame"):
         monkeypatch.setenv("MOLVA_API_KEY", bad)
-        with pytest.raises(SettingsError, match="api_key") as caught:
+        with pytest.raises(SettingsError, match="MOLVA_API_KEY") as caught:
             read_settings()
         assert "sesame" not in str(caught.value)
 
@@ -110,7 +115,7 @@ def test_a_secret_of_webhooks_is_checked_and_shown_nowhere(monkeypatch: pytest.M
     assert first not in repr(settings)
     for bad in (f"{first} whsec_c2VzYW1l", "opensesame", "  "):
         monkeypatch.setenv("MOLVA_WEBHOOK_SECRET", bad)
-        with pytest.raises(SettingsError, match="webhook_secret: a secret of webhooks is whsec_") as caught:
+        with pytest.raises(SettingsError, match="MOLVA_WEBHOOK_SECRET: a secret of webhooks is whsec_") as caught:
             read_settings()
         assert not bad.strip() or bad not in str(caught.value)
 
@@ -120,10 +125,10 @@ def test_networks_and_hosts_are_checked_at_start() -> None:
     assert [str(network) for network in settings.allowed_networks] == ["10.0.0.0/8", "fd00::/8", "192.168.1.5/32"]
     assert settings.job_url_hosts == frozenset({"files.example"})
     for network in ("10.0.0.1/8", "example.com", ""):
-        with pytest.raises(SettingsError, match="allow_network"):
+        with pytest.raises(SettingsError, match="--allow-network"):
             read_settings(allow_network=[network])
     for host in ("https://files.example", "files.example:80", "*.example", "", "a/b"):
-        with pytest.raises(SettingsError, match="job_url_host"):
+        with pytest.raises(SettingsError, match="--job-url-host"):
             read_settings(job_url_host=[host])
 
 
@@ -131,7 +136,7 @@ def test_who_may_call_and_who_tells_for_whom_is_checked_at_start() -> None:
     settings = read_settings(trust_proxy=["127.0.0.1", "fd00::/8"], allow_host=["speech.example", "fd00::1", "*"])
     assert [str(network) for network in settings.trusted_proxies] == ["127.0.0.1/32", "fd00::/8"]
     for proxy in ("127.0.0.1/8", "proxy.example", ""):
-        with pytest.raises(SettingsError, match="trust_proxy"):
+        with pytest.raises(SettingsError, match="trust-proxy"):
             read_settings(trust_proxy=[proxy])
     for host in ("http://speech.example", "speech.example:80", "a b", ""):
         with pytest.raises(SettingsError, match="allow_host"):
@@ -164,16 +169,36 @@ def test_keys_live_in_the_data_folder() -> None:
 
 
 def test_every_setting_but_secrets_is_a_flag_of_serve() -> None:
-    assert set(inspect.signature(serve).parameters) == set(Settings.model_fields) - VARIABLES_ONLY
+    assert set(inspect.signature(serve).parameters) == {"config", *Settings.model_fields} - NO_FLAGS
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
     page = (Path(__file__).parent.parent / "docs" / "settings.md").read_text(encoding="utf-8")
     for name, field in Settings.model_fields.items():
-        flag = "none" if name in VARIABLES_ONLY else f"`--{name.replace('_', '-')}`"
+        flag = "none" if name in NO_FLAGS else f"`--{name.replace('_', '-')}`"
         [row] = [line for line in page.splitlines() if line.startswith(f"| {flag} | `MOLVA_{name.upper()}` |")]
         default = "" if field.default in (None, (), False) else f"`{field.default}`"
         assert default in row
+        assert row.endswith(" ↻ |") == is_reloadable(name), name
+
+
+def test_the_example_file_has_every_setting_with_its_default_and_says_which_can_change() -> None:
+    text = (Path(__file__).parent.parent / "deploy" / "molva.toml").read_text(encoding="utf-8")
+    assert tomllib.loads(text) == {}
+    lines = text.splitlines()
+    example = tomllib.loads("\n".join(line.removeprefix("#") for line in lines if re.match(r"#\w+ = ", line)))
+    assert list(example) == list(Settings.model_fields)
+    for secret in NO_FLAGS:
+        with pytest.raises(ValidationError):  # nobody's server opens to a key that all can read here
+            Settings(**{secret: example[secret]})
+    Settings(**{name: value for name, value in example.items() if name not in NO_FLAGS})
+    for name, field in Settings.model_fields.items():
+        if field.default is not None:
+            default = TypeAdapter(Any).dump_python(field.default, mode="json")
+            assert (example[name], type(example[name])) == (default, type(default)), name
+        [at] = [number for number, line in enumerate(lines) if line.startswith(f"#{name} = ")]
+        mark = "↻ " if is_reloadable(name) else ""
+        assert lines[at - 1] == f"# {mark}{field.description}"
 
 
 def test_an_unused_model_goes_after_five_minutes_if_lazy_and_never_if_eager_unless_said_otherwise() -> None:

@@ -57,10 +57,8 @@ class Durable:
         self._sender = WebhookSender(
             self._deliveries,
             self._webhooks,
-            keys=[parse_secret(secret) for secret in settings.webhook_secrets],
-            schedule=Schedule(
-                settings.webhook_attempts, settings.webhook_first_wait_secs, settings.webhook_max_wait_secs
-            ),
+            keys=_signing_keys(settings),
+            schedule=_schedule(settings),
             timeout_s=settings.webhook_timeout_secs,
             agent=f"molva/{__version__}",
         )
@@ -72,12 +70,7 @@ class Durable:
             AudioShelf(settings.shelf),
             self._lend,
             vad,
-            rules=JobRules(
-                lease_s=settings.job_lease_secs,
-                keep_audio=settings.job_keep_audio,
-                retention_s=settings.job_retention_secs,
-                window_timeout_s=settings.inference_timeout_s,
-            ),
+            rules=_rules(settings),
             ended=self._sender.wake,
             register=self._register,
             observer=state.observer,
@@ -103,6 +96,12 @@ class Durable:
     def drain(self) -> None:
         """Begin to hand back what runs."""
         self._jobs.drain()
+
+    def change(self, settings: Settings) -> None:
+        """What follows from settings that have changed while the server runs."""
+        self._settings = settings
+        self._sender.change(_signing_keys(settings), _schedule(settings))
+        self._jobs.change(_rules(settings))
 
     async def stop(self, timeout_s: float) -> None:
         """End all of it; the job in hand has so many seconds to come to its next window."""
@@ -161,8 +160,25 @@ class Durable:
         self._sender.wake()
 
     async def _keep_house(self) -> None:
-        kept_s = min(self._settings.job_retention_secs or KEPT_S, KEPT_S)
         while True:
+            kept_s = min(self._settings.job_retention_secs or KEPT_S, KEPT_S)
             with suppress(StoreError):  # the sender has said so
-                await asyncio.to_thread(lambda: self._deliveries.forget(time.time() - kept_s))
+                await asyncio.to_thread(self._deliveries.forget, time.time() - kept_s)
             await asyncio.sleep(HOUSEKEEPING_S)
+
+
+def _signing_keys(settings: Settings) -> list[bytes]:
+    return [parse_secret(secret) for secret in settings.webhook_secrets]
+
+
+def _schedule(settings: Settings) -> Schedule:
+    return Schedule(settings.webhook_attempts, settings.webhook_first_wait_secs, settings.webhook_max_wait_secs)
+
+
+def _rules(settings: Settings) -> JobRules:
+    return JobRules(
+        lease_s=settings.job_lease_secs,
+        keep_audio=settings.job_keep_audio,
+        retention_s=settings.job_retention_secs,
+        window_timeout_s=settings.inference_timeout_s,
+    )

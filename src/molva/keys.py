@@ -143,7 +143,7 @@ class KeyRing:
 
     def __init__(self, path: Path, extra: Mapping[str, str] | None = None) -> None:
         self._file = KeyFile(path)
-        self._extra = [(name, _digest(key)) for name, key in (extra or {}).items()]
+        self._extra = _digests(extra or {})
         self._filed: list[tuple[str, str]] = []
         self._quotas: dict[str, Quota] = {}
         self._seen: tuple[int, int, int] | None = None
@@ -151,6 +151,13 @@ class KeyRing:
         self._complaint = ""
         self._asks = bool(self._extra)
         self._refresh()
+
+    def change_extra(self, extra: Mapping[str, str]) -> None:
+        """Others in the place of the `extra` ones. Those that are no longer there open nothing from now on."""
+        if self._extra and not extra and not self._filed:
+            log.warning("No key is left. This server goes on asking for one until it ends.")
+        self._extra = _digests(extra)
+        self._asks = self._asks or bool(extra)
 
     @property
     def asks(self) -> bool:
@@ -209,6 +216,10 @@ class KeyRing:
         if complaint != self._complaint:  # once, not for every request
             log.error("%s Until then its keys open nothing.", complaint)
         self._filed, self._asks, self._complaint = [], True, complaint
+
+
+def _digests(keys: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(name, _digest(key)) for name, key in keys.items()]
 
 
 def _digest(key: str) -> str:

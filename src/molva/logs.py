@@ -44,11 +44,17 @@ def start_logging(level: str, log_format: LogFormat = "human") -> None:
     """Lines on stderr, from `level` on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if log_format == "json" else Lines())
-    ours = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(level=max(logging.WARNING, ours), handlers=[handler], force=True)
-    logging.getLogger("molva").setLevel(ours)
+    logging.basicConfig(handlers=[handler], force=True)
+    set_log_level(level)
     # Its warnings quote what is wrong with a form; the client is told that anyway.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+
+
+def set_log_level(level: str) -> None:
+    """Log what is at least so severe; what libraries tell of their own work has to be a warning."""
+    ours = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(max(logging.WARNING, ours))
+    logging.getLogger("molva").setLevel(ours)
 
 
 class Lines(logging.Formatter):

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import resources
@@ -19,6 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from molva import __version__, assets, tracing
+from molva.configuration import Configuration, reload, shown
 from molva.durable import Durable
 from molva.engines.base import EngineInfo
 from molva.engines.cpu import usable_cores
@@ -59,24 +60,35 @@ log = logging.getLogger(__name__)
 
 OTHER_DESCRIPTORS = 256
 """For files, the database and connections to elsewhere, beside those of clients."""
+KEY_OF_SETTINGS = "MOLVA_API_KEY"
+"""Name of the key that is a setting, wherever it is from."""
 
 CLOSE_TIMEOUT_S = 1.0
 """How long workers may take to end after the drain; they are idle then unless something hangs."""
 
 
-def serve(settings: Settings, hub: Hub, *, announce: Callable[[str], None], on_download: OnProgress) -> int:
-    """Serve until SIGTERM or SIGINT and return the exit status.
+def serve(
+    configuration: Configuration,
+    hub: Hub,
+    *,
+    announce: Callable[[str], None],
+    on_download: OnProgress,
+    log_at: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Serve until SIGTERM or SIGINT and return the exit status. SIGHUP reads the configuration file again.
 
-    The port is open, and /health answers, before the model is loaded. Raises SettingsError when the address cannot
-    be had, UnknownModel for a name that is not in the catalog.
+    The port is open, and /health answers, before the model is loaded. `log_at` is called with another level when the
+    file has one. Raises SettingsError when the address cannot be had, UnknownModel for a name that is not in the
+    catalog.
     """
+    settings = configuration.settings
     if settings.model != AUTO:
         find(settings.model)
     listener = bind(settings.host, settings.port)
     cut_off_who_does_not_read(listener, settings.body_timeout_secs)
     allow_descriptors(settings.max_connections + RESERVE + OTHER_DESCRIPTORS)
     keep_one_heap()
-    return asyncio.run(_Server(settings, hub, listener, announce, on_download).run())
+    return asyncio.run(_Server(configuration, hub, listener, announce, on_download, log_at).run())
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -127,13 +139,17 @@ class Uvicorn(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,  # it believes all of this machine; http/proxies.py knows whom to believe
-                timeout_graceful_shutdown=round(drain_s),
                 ws=WebSocketProtocol,
-                ws_max_size=ws_frame_max_bytes,
                 ws_ping_interval=None,  # sessions ping by themselves
                 ws_per_message_deflate=False,  # speech does not get smaller
             )
         )
+        self.change(ws_frame_max_bytes=ws_frame_max_bytes, drain_s=drain_s)
+
+    def change(self, *, ws_frame_max_bytes: int, drain_s: float) -> None:
+        """The largest message of connections from now on, and how long requests may finish when it stops."""
+        self.config.ws_max_size = ws_frame_max_bytes
+        self.config.timeout_graceful_shutdown = round(drain_s)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -143,41 +159,35 @@ class Uvicorn(uvicorn.Server):
 class _Server:
     def __init__(
         self,
-        settings: Settings,
+        configuration: Configuration,
         hub: Hub,
         listener: socket.socket,
         announce: Callable[[str], None],
         on_download: OnProgress,
+        log_at: Callable[[str], None],
     ) -> None:
+        settings = configuration.settings
+        self._configuration = configuration
         self._settings = settings
         self._hub = hub
         self._listener = listener
         self._announce = announce
         self._on_download = on_download
         counters = Counters() if settings.metrics or settings.metrics_listen else None
+        self._log_at = log_at
         self._state = ServerState(
             model=DEFAULT_MODEL if settings.model == AUTO else settings.model,
             device=settings.device,
-            limits=Limits(
-                body_bytes=settings.body_limit_bytes,
-                max_audio_s=settings.max_audio_secs,
-                inference_timeout_s=settings.inference_timeout_s,
-                upload_bytes=settings.upload_limit_bytes or None,
-                upload_audio_s=settings.upload_max_audio_secs or None,
-            ),
+            limits=_limits(settings),
             spool=Spool(settings.spool),
             observer=counters or NOBODY,
             store=ModelStore(settings.models),
             aliases=parse_aliases(settings.alias),
             load_at_start=settings.lifecycle == "eager",
-            sessions=SessionLimits(
-                checkout_timeout_s=settings.checkout_timeout_s,
-                idle_timeout_s=settings.idle_timeout_secs,
-                max_session_s=settings.max_session_secs,
-                inference_timeout_s=settings.inference_timeout_s,
-                rule=LiveRule(min_silence_ms=settings.min_silence_ms, endpoint=settings.endpoint_mode != "manual"),
-            ),
+            sessions=_session_limits(settings),
+            origins=_origins(settings),
         )
+        self._keys = KeyRing(settings.key_file, _extra_keys(settings))
         self._vad = load_vad()
         self._durable = Durable(settings, self._state, self._vad) if settings.jobs else None
         self._metrics_listener: socket.socket | None = None
@@ -185,10 +195,9 @@ class _Server:
         if counters is not None:
             self._expose(counters)
         self._guards = _guards(settings)
-        self._crowd = Crowd(ConnectionRule(settings.max_connections, settings.header_timeout_secs))
-        origins = OriginPolicy(settings.allow_origin, settings.cors_allow_any)
+        self._crowd = Crowd(_connections(settings))
         self._uvicorn = Uvicorn(
-            create_app(self._state, origins, _keys(settings), self._guards),
+            create_app(self._state, self._keys, self._guards),
             ws_frame_max_bytes=settings.ws_frame_max_bytes,
             drain_s=settings.drain_s,
             crowd=self._crowd,
@@ -197,12 +206,8 @@ class _Server:
         self._opening: asyncio.Task[None] | None = None
         self._drain_ends = 0.0
         """By the monotonic clock."""
-        if 0 < settings.max_session_secs < settings.idle_timeout_secs:
-            log.warning(
-                "a live session ends after %d s (--max-session-secs): none is ever idle for %d s (--idle-timeout-secs)",
-                settings.max_session_secs,
-                settings.idle_timeout_secs,
-            )
+        _warn_of_openness(settings, self._keys)
+        _warn_of_short_sessions(settings)
 
     def _expose(self, counters: Counters) -> None:
         """Metrics, on the main port or on their own. Raises SettingsError where that cannot be had."""
@@ -219,6 +224,8 @@ class _Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # whoever started us may have held it back
         if self._durable is not None:
             self._durable.start()
         # A daemon thread: a download must not keep a process alive that was told to stop.
@@ -258,6 +265,61 @@ class _Server:
         if self._durable is not None:
             self._durable.drain()
         self._uvicorn.should_exit = True
+
+    def _reload(self) -> None:
+        """SIGHUP: read the file again, and go on with all of it or with nothing of it."""
+        try:
+            configuration = self._configuration.reread()
+            before = self._settings
+            settings, changed, fixed = reload(before, configuration.settings)
+            aliases = parse_aliases(settings.alias)
+        except SettingsError as error:
+            _complain(error)
+            return
+        self._configuration = configuration
+        if configuration.file is None:
+            log.info("there is no configuration file to read again; keys are read again whenever they change")
+            return
+        # From here on nothing fails and nothing waits: no request sees one half of it.
+        self._settings = settings
+        self._state.limits = _limits(settings)
+        self._state.sessions = _session_limits(settings)
+        self._state.origins = _origins(settings)
+        self._state.aliases = aliases
+        if "api_key" in changed:
+            self._keys.change_extra(_extra_keys(settings))
+            self._state.ephemeral.forget(KEY_OF_SETTINGS)
+        if {"rate_limit_per_minute", "rate_limit_burst"} & set(changed):
+            self._guards.limiter.configure(_rate(settings))
+        self._crowd.rule = _connections(settings)
+        allow_descriptors(settings.max_connections + RESERVE + OTHER_DESCRIPTORS)
+        self._uvicorn.change(ws_frame_max_bytes=settings.ws_frame_max_bytes, drain_s=settings.drain_s)
+        if self._durable is not None:
+            self._durable.change(settings)
+        self._change_recognizer()
+        self._log_at(settings.log_level)
+        self._tell_of_reload(configuration, before, changed, fixed)
+
+    def _change_recognizer(self) -> None:
+        """Have it, once it is there, keep to the settings as they are now."""
+        recognizer, settings = self._state.recognizer, self._settings
+        if recognizer is not None:
+            recognizer.admission.change(max_waiting=settings.max_waiting, timeout_s=settings.checkout_timeout_s)
+            recognizer.change_idle_timeout(settings.model_idle_timeout_s)
+
+    def _tell_of_reload(
+        self, configuration: Configuration, before: Settings, changed: Sequence[str], fixed: Sequence[str]
+    ) -> None:
+        changes = [
+            f"{name} {shown(name, getattr(before, name))} -> {shown(name, getattr(self._settings, name))}"
+            for name in changed
+        ]
+        log.info("read %s again: %s", configuration.file, ", ".join(changes) or "nothing has changed")
+        if fixed:
+            log.warning("%s cannot change in a running server: what the file says needs a restart", ", ".join(fixed))
+        for warning in configuration.warnings:
+            log.warning("%s", warning)
+        _warn_of_short_sessions(self._settings)
 
     def _provision(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bring all that the model needs but the memory. Runs beside the event loop, which answers meanwhile."""
@@ -308,6 +370,7 @@ class _Server:
     def _introduce(self, recognizer: Recognizer, gpu: Gpu | None, reason: str) -> None:
         self._state.gpu = gpu
         self._state.introduce(recognizer)
+        self._change_recognizer()  # it was put together by the settings of a moment ago
         self._opening = asyncio.ensure_future(self._open(recognizer, reason))
 
     async def _open(self, recognizer: Recognizer, reason: str) -> None:
@@ -360,22 +423,72 @@ class _Server:
             os._exit(0)
 
 
+def _complain(error: SettingsError) -> None:
+    for problem in str(error).splitlines():
+        log.error("%s", problem)
+    log.error("nothing is changed: the settings of before stay")
+
+
+# What follows from settings, at start and again at each SIGHUP.
+
+
+def _rate(settings: Settings) -> RateRule | None:
+    per_minute = settings.rate_limit_per_minute
+    return RateRule(per_minute, settings.rate_limit_burst) if per_minute else None
+
+
+def _connections(settings: Settings) -> ConnectionRule:
+    return ConnectionRule(settings.max_connections, settings.header_timeout_secs)
+
+
 def _guards(settings: Settings) -> Guards:
     """What stands before the doors. Where other machines can reach them, they may call this one by any name."""
-    per_minute = settings.rate_limit_per_minute
     return Guards(
-        limiter=RateLimiter(RateRule(per_minute, settings.rate_limit_burst) if per_minute else None),
+        limiter=RateLimiter(_rate(settings)),
         proxies=TrustedProxies(settings.trusted_proxies),
         hosts=HostPolicy(settings.allow_host if is_loopback(settings.host) else (ANY,)),
         body_timeout_s=settings.body_timeout_secs,
     )
 
 
-def _keys(settings: Settings) -> KeyRing:
-    """The keys to ask for; a warning where there is none and others can reach this server."""
-    keys = KeyRing(
-        settings.key_file, {"MOLVA_API_KEY": settings.api_key.get_secret_value()} if settings.api_key else {}
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        body_bytes=settings.body_limit_bytes,
+        max_audio_s=settings.max_audio_secs,
+        inference_timeout_s=settings.inference_timeout_s,
+        upload_bytes=settings.upload_limit_bytes or None,
+        upload_audio_s=settings.upload_max_audio_secs or None,
     )
+
+
+def _session_limits(settings: Settings) -> SessionLimits:
+    return SessionLimits(
+        checkout_timeout_s=settings.checkout_timeout_s,
+        idle_timeout_s=settings.idle_timeout_secs,
+        max_session_s=settings.max_session_secs,
+        inference_timeout_s=settings.inference_timeout_s,
+        rule=LiveRule(min_silence_ms=settings.min_silence_ms, endpoint=settings.endpoint_mode != "manual"),
+    )
+
+
+def _origins(settings: Settings) -> OriginPolicy:
+    return OriginPolicy(settings.allow_origin, settings.cors_allow_any)
+
+
+def _extra_keys(settings: Settings) -> dict[str, str]:
+    return {KEY_OF_SETTINGS: settings.api_key.get_secret_value()} if settings.api_key else {}
+
+
+def _warn_of_short_sessions(settings: Settings) -> None:
+    if 0 < settings.max_session_secs < settings.idle_timeout_secs:
+        log.warning(
+            "a live session ends after %d s (--max-session-secs): none is ever idle for %d s (--idle-timeout-secs)",
+            settings.max_session_secs,
+            settings.idle_timeout_secs,
+        )
+
+
+def _warn_of_openness(settings: Settings, keys: KeyRing) -> None:
     if not keys.asks and not is_loopback(settings.host):
         log.warning(
             "Everybody who can reach %s may use this server: it has no key. "
@@ -383,7 +496,6 @@ def _keys(settings: Settings) -> KeyRing:
             settings.host,
             settings.key_file.parent,
         )
-    return keys
 
 
 def _address(listener: socket.socket) -> str:

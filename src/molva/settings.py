@@ -1,14 +1,14 @@
-"""Settings of the server: the only reader of the environment. Defaults < `MOLVA_…` variables < flags."""
+"""Settings of the server: names, kinds, defaults and rules. configuration.py has where their values come from."""
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from molva.errors import SettingsError
 from molva.logs import LogFormat
 from molva.loopback import is_loopback
 from molva.webhooks.signing import parse_secret
@@ -16,16 +16,24 @@ from molva.webhooks.signing import parse_secret
 Device = Literal["cpu", "cuda", "coreml"]
 EndpointMode = Literal["auto", "assistant", "manual"]
 Lifecycle = Literal["eager", "lazy"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 Precision = Literal["auto", "int8", "fp32"]
+
+T = TypeVar("T")
+
+RELOADABLE = "changes while the server runs"
+Reloadable = Annotated[T, RELOADABLE]
+"""The type of a setting that SIGHUP changes for new requests and sessions; the others wait for a restart."""
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 """A name in ASCII or an address; IPv6 without brackets."""
 
 
 class Settings(BaseSettings):
-    """What `molva serve` was told. Each field is the flag `--name-with-dashes` and the variable `MOLVA_NAME`.
+    """What `molva serve` was told. Each field is a key of the configuration file, the variable `MOLVA_NAME` and the
+    flag `--name-with-dashes`.
 
-    Secrets are variables only: every user of a machine can read the flags of its processes.
+    Secrets are no flags: every user of a machine can read the flags of its processes.
     """
 
     model_config = SettingsConfigDict(env_prefix="MOLVA_", frozen=True, extra="forbid", env_ignore_empty=True)
@@ -33,8 +41,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs --bind-all.")
     port: int = Field(9876, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     bind_all: bool = Field(False, description="Allow addresses that other machines can reach.")
-    allow_origin: tuple[str, ...] = Field((), description="A foreign web origin to allow; may be given several times.")
-    cors_allow_any: bool = Field(False, description="Allow every web origin.")
+    allow_origin: Reloadable[tuple[str, ...]] = Field(
+        (), description="A foreign web origin to allow; may be given several times."
+    )
+    cors_allow_any: Reloadable[bool] = Field(False, description="Allow every web origin.")
     allow_host: tuple[str, ...] = Field(
         (),
         description="A name that clients may call a server on loopback by, or * for any; may be given several times.",
@@ -42,12 +52,14 @@ class Settings(BaseSettings):
     trust_proxy: tuple[str, ...] = Field(
         (), description="Address or network of a proxy that tells clients' addresses; may be given several times."
     )
-    rate_limit_per_minute: int = Field(0, ge=0, description="Requests a minute from one address; 0 has no limit.")
-    rate_limit_burst: int = Field(10, ge=0, description="Requests from one address at once.")
-    max_connections: int = Field(1000, ge=1, le=1_000_000, description="Connections at once.")
-    header_timeout_secs: float = Field(15, gt=0, description="How long the head of a request may take.")
+    rate_limit_per_minute: Reloadable[int] = Field(
+        0, ge=0, description="Requests a minute from one address; 0 has no limit."
+    )
+    rate_limit_burst: Reloadable[int] = Field(10, ge=0, description="Requests from one address at once.")
+    max_connections: Reloadable[int] = Field(1000, ge=1, le=1_000_000, description="Connections at once.")
+    header_timeout_secs: Reloadable[float] = Field(15, gt=0, description="How long the head of a request may take.")
     body_timeout_secs: float = Field(30, gt=0, description="How long a request's body may pause.")
-    api_key: SecretStr | None = Field(None, description="A key to ask for, besides those of `molva keys`.")
+    api_key: Reloadable[SecretStr | None] = Field(None, description="A key to ask for, besides those of `molva keys`.")
 
     model: str = Field("auto", description="A name from `molva models list`, or auto.")
     model_dir: Path | None = Field(None, description="Folder of models. Default: DATA_DIR/models.")
@@ -58,7 +70,7 @@ class Settings(BaseSettings):
     workers: int = Field(0, ge=0, le=256, description="Inference threads; 0 takes one for each core.")
 
     lifecycle: Lifecycle = Field("eager", description="When the model is loaded: at start, or when first needed.")
-    model_idle_timeout_secs: int | None = Field(
+    model_idle_timeout_secs: Reloadable[int | None] = Field(
         None, ge=0, description="An unused model is unloaded after so long; 0 never does. Default: 300 if lazy, else 0."
     )
     gpu_poll_interval_secs: int = Field(30, ge=1, description="How often loading is tried while a GPU is full.")
@@ -66,59 +78,88 @@ class Settings(BaseSettings):
     pool_size: int | None = Field(
         None, ge=1, le=1024, description="Sessions and requests that are served at once. Default: what was measured."
     )
-    max_waiting: int = Field(64, ge=0, description="Callers that may wait for a place; more are refused at once.")
-    pool_checkout_timeout_secs: int = Field(30, ge=0, description="How long a caller waits for a place; 0 is 1.")
-    inference_timeout_secs: int = Field(600, ge=0, description="Longest wait for the engine; 0 has no limit.")
-    body_limit_bytes: int = Field(50 * 2**20, ge=1, description="Largest body of the native routes.")
-    max_audio_secs: float = Field(7200, gt=0, description="Longest recording of the native routes.")
-    idle_timeout_secs: int = Field(300, ge=1, description="Longest silence of a live client on the wire.")
-    max_session_secs: int = Field(3600, ge=0, description="Longest live session; 0 has no limit.")
-    ws_frame_max_bytes: int = Field(512 * 2**10, ge=1024, description="Largest WebSocket message.")
-    endpoint_mode: EndpointMode = Field("auto", description="What ends an utterance: silence, or in manual only stop.")
-    min_silence_ms: int = Field(500, ge=100, le=10_000, description="Silence that ends an utterance.")
-    alias: tuple[str, ...] = Field((), description="A name for a model, as NAME=MODEL; may be given several times.")
-    upload_limit_bytes: int = Field(2 * 2**30, ge=0, description="Largest upload of /v1/audio; 0 has no limit.")
-    upload_max_audio_secs: float = Field(36_000, ge=0, description="Longest recording of /v1/audio; 0 has no limit.")
+    max_waiting: Reloadable[int] = Field(
+        64, ge=0, description="Callers that may wait for a place; more are refused at once."
+    )
+    pool_checkout_timeout_secs: Reloadable[int] = Field(
+        30, ge=0, description="How long a caller waits for a place; 0 is 1."
+    )
+    inference_timeout_secs: Reloadable[int] = Field(
+        600, ge=0, description="Longest wait for the engine; 0 has no limit."
+    )
+    body_limit_bytes: Reloadable[int] = Field(50 * 2**20, ge=1, description="Largest body of the native routes.")
+    max_audio_secs: Reloadable[float] = Field(7200, gt=0, description="Longest recording of the native routes.")
+    idle_timeout_secs: Reloadable[int] = Field(300, ge=1, description="Longest silence of a live client on the wire.")
+    max_session_secs: Reloadable[int] = Field(3600, ge=0, description="Longest live session; 0 has no limit.")
+    ws_frame_max_bytes: Reloadable[int] = Field(512 * 2**10, ge=1024, description="Largest WebSocket message.")
+    endpoint_mode: Reloadable[EndpointMode] = Field(
+        "auto", description="What ends an utterance: silence, or in manual only stop."
+    )
+    min_silence_ms: Reloadable[int] = Field(500, ge=100, le=10_000, description="Silence that ends an utterance.")
+    alias: Reloadable[tuple[str, ...]] = Field(
+        (), description="A name for a model, as NAME=MODEL; may be given several times."
+    )
+    upload_limit_bytes: Reloadable[int] = Field(
+        2 * 2**30, ge=0, description="Largest upload of /v1/audio; 0 has no limit."
+    )
+    upload_max_audio_secs: Reloadable[float] = Field(
+        36_000, ge=0, description="Longest recording of /v1/audio; 0 has no limit."
+    )
     jobs: bool = Field(True, description="Take recordings in now and give transcripts later, at /jobs.")
     job_lease_secs: float = Field(15, ge=1, le=3600, description="After so long, the job of a dead server is taken up.")
     job_attempts: int = Field(3, ge=1, le=1000, description="Servers that may die at the same place of a job.")
-    job_keep_audio: bool = Field(False, description="Keep recordings after their jobs have ended.")
-    job_retention_secs: float = Field(0, ge=0, description="How long ended jobs are kept; 0 keeps them.")
+    job_keep_audio: Reloadable[bool] = Field(False, description="Keep recordings after their jobs have ended.")
+    job_retention_secs: Reloadable[float] = Field(0, ge=0, description="How long ended jobs are kept; 0 keeps them.")
     webhooks: bool = Field(True, description="Tell the addresses that jobs name of what happens.")
-    webhook_secret: SecretStr | None = Field(None, description="What webhooks are signed with; several by spaces.")
-    webhook_attempts: int = Field(19, ge=1, le=100, description="Attempts to deliver a webhook, in all.")
-    webhook_first_wait_secs: float = Field(1, gt=0, description="Wait after the first failure; each next is doubled.")
-    webhook_max_wait_secs: float = Field(86_400, gt=0, description="Longest wait between two attempts.")
+    webhook_secret: Reloadable[SecretStr | None] = Field(
+        None, description="What webhooks are signed with; several by spaces."
+    )
+    webhook_attempts: Reloadable[int] = Field(19, ge=1, le=100, description="Attempts to deliver a webhook, in all.")
+    webhook_first_wait_secs: Reloadable[float] = Field(
+        1, gt=0, description="Wait after the first failure; each next is doubled."
+    )
+    webhook_max_wait_secs: Reloadable[float] = Field(86_400, gt=0, description="Longest wait between two attempts.")
     webhook_timeout_secs: float = Field(15, gt=0, le=600, description="Longest attempt to deliver a webhook.")
     job_url_host: tuple[str, ...] = Field(
         (), description="A host that recordings may be fetched from, or * for any; may be given several times."
     )
-    job_url_limit_bytes: int = Field(2 * 2**30, ge=1, description="Largest recording that is fetched.")
+    job_url_limit_bytes: Reloadable[int] = Field(2 * 2**30, ge=1, description="Largest recording that is fetched.")
     allow_network: tuple[str, ...] = Field(
         (), description="A network, not public, that clients' addresses may be in; may be given several times."
     )
-    shutdown_drain_secs: int = Field(10, ge=0, description="How long running requests may finish; 0 is 1.")
+    shutdown_drain_secs: Reloadable[int] = Field(10, ge=0, description="How long running requests may finish; 0 is 1.")
     metrics: bool = Field(False, description="Serve metrics for Prometheus at /metrics.")
     metrics_listen: str | None = Field(
         None, description="ADDRESS:PORT that alone serves /metrics, without keys; not loopback needs --bind-all."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level to log.")
+    log_level: Reloadable[LogLevel] = Field("info", description="Least severe level to log.")
     log_format: LogFormat = Field("human", description="Log lines for people, or one JSON object each.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # the name is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        *_: Any,
+        **__: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing but what is given: configuration.py reads all sources, and notes which of them a value is from."""
+        return (init_settings,)
 
     @property
     def models(self) -> Path:
         """Folder of models."""
-        return _at_home(self.model_dir or self.data_dir / "models")
+        return at_home(self.model_dir or self.data_dir / "models")
 
     @property
     def key_file(self) -> Path:
         """Where `molva keys` keeps its keys."""
-        return _at_home(self.data_dir / "keys.json")
+        return at_home(self.data_dir / "keys.json")
 
     @property
     def database(self) -> Path:
         """Where jobs and webhooks are kept."""
-        return _at_home(self.data_dir / "molva.db")
+        return at_home(self.data_dir / "molva.db")
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:
@@ -142,7 +183,7 @@ class Settings(BaseSettings):
     @property
     def shelf(self) -> Path:
         """Where recordings of jobs are."""
-        return _at_home(self.data_dir / "jobs")
+        return at_home(self.data_dir / "jobs")
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
@@ -155,7 +196,7 @@ class Settings(BaseSettings):
     @property
     def spool(self) -> Path:
         """Where uploads are kept while they are transcribed."""
-        return _at_home(self.data_dir / "spool")
+        return at_home(self.data_dir / "spool")
 
     @property
     def model_idle_timeout_s(self) -> float | None:
@@ -230,27 +271,26 @@ class Settings(BaseSettings):
                 f"metrics_listen {metrics[0]} can be reached by other machines; add --bind-all if that is meant"
             )
         if not self.bind_all and not is_loopback(self.host):
-            raise ValueError(f"host {self.host} can be reached by other machines; add --bind-all if that is meant")
+            raise PydanticCustomError(
+                "open_address",
+                "host {host} can be reached by other machines; add --bind-all if that is meant",
+                {"host": self.host, "setting": "host"},
+            )
         return self
 
 
-def read_settings(**flags: Any) -> Settings:
-    """Settings from the environment and from `flags`; those that are None were not given.
-
-    Raises SettingsError that names what is wrong.
-    """
-    try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
-    except ValidationError as error:
-        problems = []
-        for problem in error.errors():
-            name = ".".join(str(part) for part in problem["loc"])
-            message = problem["msg"].removeprefix("Value error, ")
-            problems.append(f"{name}: {message}" if name else message)
-        raise SettingsError("; ".join(problems)) from None
+def is_reloadable(name: str) -> bool:
+    """Whether SIGHUP changes this setting."""
+    return RELOADABLE in Settings.model_fields[name].metadata
 
 
-def _at_home(folder: Path) -> Path:
+def is_secret(name: str) -> bool:
+    """Whether a setting's value is shown nowhere."""
+    return Settings.model_fields[name].annotation == SecretStr | None
+
+
+def at_home(folder: Path) -> Path:
+    """A path with its `~` replaced."""
     try:
         return folder.expanduser()
     except RuntimeError:  # a user id without a name and without HOME, as containers have

@@ -13,10 +13,10 @@ from typer.testing import CliRunner, Result
 
 from molva.cli import models as cli
 from molva.cli.console import show_downloads
+from molva.configuration import read_settings
 from molva.errors import HubUnreachable, ModelNotInstalled, UnknownModel
 from molva.models import catalog, packages, store
 from molva.models.download import Progress
-from molva.settings import read_settings
 from tests.models.fake_hub import FakeHub, Manners
 from tests.models.small_model import SPEC, WEIGHTS, served
 

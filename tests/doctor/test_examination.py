@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from molva.configuration import read_settings
 from molva.doctor.examination import examine
 from molva.doctor.finding import Finding
 from molva.keys import KeyFile
-from molva.settings import Settings, read_settings
+from molva.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def look(data_dir: Path, *, verify: bool = False, quick: bool = True, **flags: object) -> dict[str, list[Finding]]:
+def look(data_dir: Path, *, verify: bool = False, quick: bool = True, **flags: Any) -> dict[str, list[Finding]]:
     """Findings by their checks."""
     settings = read_settings(**{"data_dir": data_dir, "port": free_port(), **flags})
     checks: dict[str, list[Finding]] = {}

@@ -14,12 +14,18 @@ from pathlib import Path
 
 import httpx2
 
+from molva.configuration import FOREIGN
+
 MOLVA = [sys.executable, "-m", "molva"]
 
 
 def environment(home: Path, **variables: str) -> dict[str, str]:
     """A newcomer's: an empty home, no settings, and no way to any hub."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MOLVA_", "HF_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MOLVA_", "HF_")) and name not in FOREIGN
+    }
     return {**kept, "HOME": str(home), "HF_ENDPOINT": "http://127.0.0.1:9", **variables}
 
 

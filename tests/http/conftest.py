@@ -171,6 +171,7 @@ def serving(
             spool=spool,
             store=store or ModelStore(Path(folder) / "models"),
             sessions=sessions,
+            origins=origins or OriginPolicy(),
             jobs=jobs,
             observer=observer,
         )
@@ -188,7 +189,7 @@ def serving(
                     observer=observer,
                 )
             )
-        app = create_app(state, origins or OriginPolicy(), keys, guards)
+        app = create_app(state, keys, guards)
         try:
             crowd = Crowd(connections)
             with running(state, Uvicorn(app, ws_frame_max_bytes=ws_frame_max_bytes, drain_s=5, crowd=crowd)) as server:
@@ -203,6 +204,7 @@ def serving(
 def running(state: ServerState, server: Uvicorn) -> Iterator[Running]:
     """The server in a thread, on a port of its own; everything is closed on every way out."""
     listener = bind("127.0.0.1", 0)
+    listener.listen()  # whoever comes before the thread is up waits
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(sockets=[listener]),))

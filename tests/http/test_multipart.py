@@ -401,7 +401,7 @@ def served(spool: Spool) -> Iterator[Served]:
         heard.set()
 
     # The limit of other routes is far below what is sent here.
-    app = BodyLimit(application(spool, 2 * MIB, ended=ended), 100)
+    app = BodyLimit(application(spool, 2 * MIB, ended=ended), lambda: 100)
     with serving(app) as port, httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         yield Served(client, port, spool, heard, errors)
     assert [path for path in spool.folder.iterdir() if path.name != ".lock"] == []

@@ -22,6 +22,7 @@ from molva.http.origin import OriginPolicy
 from molva.http.proxies import TrustedProxies
 from molva.http.rate import MAX_BUCKETS, RateLimiter, RateRule, client_key
 from molva.keys import KeyFile, KeyRing
+from molva.observer import NOBODY
 from tests.http.conftest import Running, serving
 
 MS = 10**6
@@ -250,7 +251,7 @@ def test_a_hundred_thousand_addresses_behind_a_proxy_cost_little_and_nobody_else
 
     clock = Clock()
     guards = Guards(limiter=RateLimiter(RateRule(60, 2), clock), proxies=TrustedProxies((ip_network("127.0.0.1"),)))
-    app = Guard(RateLimit(served, guards.limiter), guards)
+    app = Guard(RateLimit(served, guards.limiter, NOBODY), guards)
 
     async def status(client: str) -> int:
         told: list[Message] = []

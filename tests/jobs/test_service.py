@@ -197,6 +197,22 @@ def test_recordings_are_kept_where_the_operator_wants_it(tmp_path: Path) -> None
     run(test)
 
 
+def test_the_operator_may_want_it_otherwise_while_the_server_runs(tmp_path: Path) -> None:
+    gate = Gate()
+
+    async def test() -> None:
+        async with house(tmp_path, gate.engine) as server:
+            running, kept, dropped = [await server.submit() for _ in range(3)]
+            server.jobs.change(JobRules(keep_audio=True))
+            await server.jobs.cancel(kept.id)
+            server.jobs.change(JobRules())
+            await server.jobs.cancel(dropped.id)
+            assert server.audio == {running.id, kept.id}
+            gate.free.set()
+
+    run(test)
+
+
 def test_jobs_run_one_at_a_time_as_they_came(tmp_path: Path) -> None:
     async def test() -> None:
         async with house(tmp_path) as server:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from molva.engines.fake import FakeEngine
-from molva.errors import ShuttingDown
+from molva.errors import Busy, ShuttingDown
 from molva.runtime.admission import DEFAULT_REQUESTS, Admission
 from molva.runtime.capacity import sustained_sessions
 from molva.runtime.scheduler import Scheduler
@@ -63,5 +63,26 @@ def test_closing_refuses_both_kinds() -> None:
         for slots in (admission.sessions, admission.requests):
             with pytest.raises(ShuttingDown):
                 await slots.acquire()
+
+    asyncio.run(test())
+
+
+def test_other_limits_hold_for_those_who_come_then() -> None:
+    async def test() -> None:
+        for pool_size in (1, None):
+            admission = Admission(pool_size, max_waiting=0, timeout_s=60)
+            for slots in (admission.requests, admission.sessions):
+                while slots.available:
+                    await slots.acquire()
+                with pytest.raises(Busy):
+                    await slots.acquire()
+            admission.change(max_waiting=1, timeout_s=0.01)
+            assert admission.timeout_s == 0.01
+            for slots in (admission.requests, admission.sessions):
+                waiting = asyncio.ensure_future(slots.acquire())
+                await asyncio.sleep(0)
+                assert slots.waiting == 1
+                with pytest.raises(Busy):
+                    await waiting
 
     asyncio.run(test())

@@ -416,6 +416,26 @@ class TestIdle:
 
         run(test)
 
+    @pytest.mark.parametrize("before", [None, 60])
+    def test_another_time_holds_for_models_that_are_idle_already(self, loader: Loader, before: float | None) -> None:
+        async def test() -> None:
+            fleet = Fleet(loader, max_loaded=1, idle_timeout_s=before)
+            (await lease(fleet, "a")).release()
+            fleet.change_idle_timeout(0.02)
+            await until(lambda: names(fleet) == [])
+
+        run(test)
+
+    def test_no_time_at_all_keeps_a_model_whose_clock_runs(self, loader: Loader) -> None:
+        async def test() -> None:
+            fleet = Fleet(loader, max_loaded=1, idle_timeout_s=0.05)
+            (await lease(fleet, "a")).release()
+            fleet.change_idle_timeout(None)
+            await asyncio.sleep(0.2)
+            assert names(fleet) == ["a"]
+
+        run(test)
+
 
 class TestGpu:
     def test_it_waits_for_memory_and_tries_again(self, loader: Loader) -> None:

@@ -97,6 +97,16 @@ def test_what_arrives_is_what_the_receivers_library_accepts(store: SqliteDeliver
     until(lambda: sender.counts == {"delivered": 1})
 
 
+def test_another_secret_and_schedule_hold_for_the_next_attempt(store: SqliteDeliveryStore, start: Start) -> None:
+    with receiver(answer(500)) as there:
+        sender = start(TWICE)
+        sender.change([parse_secret(SECRET)], Schedule(1, 1, 1))
+        given_up = wait_for(store, add(store, there.url), "given_up")
+        [heard] = there.heard
+    assert Webhook(SECRET).verify(heard.body, heard.headers)
+    assert given_up.attempts == 1
+
+
 def test_without_a_secret_nothing_is_signed(store: SqliteDeliveryStore, start: Start) -> None:
     with receiver(answer()) as there:
         sent = add(store, there.url)

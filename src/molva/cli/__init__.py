@@ -9,7 +9,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from molva.cli import doctor, jobs, keys, listen, models, quantize, serve, transcribe, webhooks
+from molva.cli import config, doctor, jobs, keys, listen, models, quantize, serve, transcribe, webhooks
 from molva.errors import MolvaError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("transcribe")(transcribe.transcribe)
 app.command("listen")(listen.listen)
 app.command("quantize")(quantize.quantize)
 app.command("doctor")(doctor.doctor)
+app.add_typer(config.app, name="config")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
@@ -41,11 +42,12 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
 
 
 def main() -> None:
-    """Entry point. Errors of molva become one line on stderr and exit status 1."""
+    """Entry point. Errors of molva become a line on stderr, or one for each problem, and exit status 1."""
     try:
         app()
     except MolvaError as error:
-        print(f"molva: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"molva: {line}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,12 +2,11 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molva.cli.serve import setting
+from molva.cli.options import takes_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,34 +16,26 @@ if TYPE_CHECKING:
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
+@takes_settings
 def doctor(
+    *,
     verify: Annotated[bool, typer.Option("--verify", help="Hash the files of the model; reads all of them.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Do not load the model and measure its speed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    host: Annotated[str | None, setting("host")] = None,
-    port: Annotated[int | None, setting("port", "-p", "--port")] = None,
-    bind_all: Annotated[bool | None, setting("bind_all", "--bind-all")] = None,
-    model: Annotated[str | None, setting("model")] = None,
-    model_dir: Annotated[Path | None, setting("model_dir")] = None,
-    data_dir: Annotated[Path | None, setting("data_dir")] = None,
-    device: Annotated[str | None, setting("device")] = None,
-    precision: Annotated[str | None, setting("precision")] = None,
-    workers: Annotated[int | None, setting("workers")] = None,
-    pool_size: Annotated[int | None, setting("pool_size")] = None,
+    **flags: Any,
 ) -> None:
     """Say what is wrong with this machine and these settings, and what to change. Changes nothing.
 
     Exit status: 0 without problems, warnings allowed; 1 otherwise; 2 wrong usage.
     """
-    flags = {name: value for name, value in locals().items() if name not in ("verify", "quick", "as_json")}
-
     from rich.console import Console
 
-    from molva.cli.console import start_logging
+    from molva.configuration import read_configuration
     from molva.doctor.examination import examine
     from molva.doctor.finding import Finding, problem
+    from molva.doctor.finding import warning as caution
     from molva.errors import SettingsError
-    from molva.settings import read_settings
+    from molva.logs import start_logging
 
     start_logging("error")
     findings: list[Finding] = []
@@ -56,11 +47,19 @@ def doctor(
             _show(console, finding)
 
     try:
-        settings = read_settings(**flags)
+        configuration = read_configuration(**flags)
     except SettingsError as error:
-        report(problem("settings", str(error), "Change that flag or variable; docs/settings.md has all of them."))
+        report(
+            problem(
+                "settings",
+                str(error),
+                "Change that flag, variable or line of the file; docs/settings.md has all of them.",
+            )
+        )
     else:
-        for finding in examine(settings, verify=verify, quick=quick):
+        for warning in configuration.warnings:
+            report(caution("settings", warning, "Change that; docs/settings.md has all of them."))
+        for finding in examine(configuration.settings, file=configuration.file, verify=verify, quick=quick):
             report(finding)
     sound = all(finding.status != "problem" for finding in findings)
     if as_json:

@@ -75,6 +75,6 @@ def _limits(quota: Quota) -> str:
 
 def _keys(data_dir: Path | None) -> KeyFile:
     """The file that `molva serve` with the same environment reads."""
-    from molva.settings import read_settings
+    from molva.configuration import read_settings
 
     return KeyFile(read_settings(data_dir=data_dir).key_file)

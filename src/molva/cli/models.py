@@ -17,7 +17,7 @@ app = typer.Typer(help="List, get, check and remove models.", no_args_is_help=Tr
 
 def configured_model_dir() -> Path:
     """Where `molva serve` with the same environment would look."""
-    from molva.settings import read_settings
+    from molva.configuration import read_settings
 
     return read_settings(model_dir=None).models
 

@@ -93,8 +93,8 @@ def _row(delivery: Delivery) -> Sequence[str]:
 @contextmanager
 def _store(data_dir: Path | None) -> "Iterator[SqliteDeliveryStore]":
     """Over the file that `molva serve` with the same environment has."""
+    from molva.configuration import read_settings
     from molva.database import Database
-    from molva.settings import read_settings
     from molva.webhooks.sqlite import TABLES, SqliteDeliveryStore
 
     database = Database(read_settings(data_dir=data_dir).database, [TABLES])

@@ -1,6 +1,7 @@
 """All checks in order. None changes anything, but for the locks it holds for a moment."""
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from molva.doctor import access, machine, models, network, software, storage
 from molva.doctor.finding import Finding, ok, problem, warning
@@ -14,25 +15,28 @@ USUAL_SESSIONS = 64
 """Assumed where the pool has no fixed size: more than any machine so far sustains on its processor."""
 
 
-def examine(settings: Settings, *, verify: bool, quick: bool) -> Iterator[Finding]:
-    """Findings as they are made. `verify` hashes the model's files; `quick` leaves out loading it.
+def examine(settings: Settings, *, file: Path | None = None, verify: bool, quick: bool) -> Iterator[Finding]:
+    """Findings as they are made. `file`: where settings are from, if there is one. `verify` hashes the model's files;
+    `quick` leaves out loading it.
 
     Never raises for what is wrong with the machine: that is a finding too.
     """
-    for check in _checks(settings, verify=verify, quick=quick):
+    for check in _checks(settings, file, verify=verify, quick=quick):
         try:
             yield from check()
         except (MolvaError, OSError) as error:
             yield problem("access", str(error), "Run this as the user of the server, with its settings.")
 
 
-def _checks(settings: Settings, *, verify: bool, quick: bool) -> Iterator[Callable[[], Iterable[Finding]]]:
+def _checks(
+    settings: Settings, file: Path | None, *, verify: bool, quick: bool
+) -> Iterator[Callable[[], Iterable[Finding]]]:
     yield lambda: [software.check_python()]
     yield software.check_packages
     yield lambda: [machine.check_cpu(settings.workers)]
     clients = (settings.pool_size or USUAL_SESSIONS) + settings.max_waiting
     yield lambda: [machine.check_open_files(clients)]
-    private = [settings.key_file, settings.database]
+    private = [settings.key_file, settings.database, *([file] if file is not None else [])]
     yield lambda: [machine.check_clock([*private, settings.models])]
     yield lambda: [storage.check_data_dir(settings.key_file.parent)]
     yield lambda: storage.check_secrets(private)

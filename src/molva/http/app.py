@@ -18,9 +18,8 @@ from molva.http.dialects import respond
 from molva.http.guard import BodyDeadline, Guard, Guards, RateLimit
 from molva.http.jobs import model as model_life
 from molva.http.jobs import records, stream, submission
-from molva.http.middleware import BodyLimit, DoubledPrefix, Head, Origin, RequestId
+from molva.http.middleware import BodyLimit, DoubledPrefix, Head, KeepLimits, Origin, RequestId
 from molva.http.openai import client_secrets, models, realtime, transcriptions
-from molva.http.origin import OriginPolicy
 from molva.http.routes import RouteTemplates
 from molva.http.state import ServerState
 from molva.keys import KeyRing
@@ -52,9 +51,7 @@ class Documented(FastAPI):
         return declare_keys(super().openapi())
 
 
-def create_app(
-    state: ServerState, origins: OriginPolicy, keys: KeyRing | None = None, guards: Guards | None = None
-) -> ASGIApp:
+def create_app(state: ServerState, keys: KeyRing | None = None, guards: Guards | None = None) -> ASGIApp:
     """The ASGI application over a server's state. Without `keys` it never asks for one."""
     guards = guards or Guards()
     app = Documented(
@@ -74,10 +71,11 @@ def create_app(
         app.add_exception_handler(kind, _on_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     _build_routes(app)
-    inner: ASGIApp = Head(BodyLimit(BodyDeadline(app, guards.body_timeout_s), state.limits.body_bytes))
+    handler = BodyDeadline(KeepLimits(app, state), guards.body_timeout_s)
+    inner: ASGIApp = Head(BodyLimit(handler, lambda: state.limits.body_bytes))
     if keys is not None:
         inner = Auth(inner, keys, state.ephemeral, guards.quotas)
-    guarded = Guard(Origin(RateLimit(inner, guards.limiter), origins, keys), guards)
+    guarded = Guard(Origin(RateLimit(inner, guards.limiter, state.observer), state, keys), guards)
     return DoubledPrefix(RequestId(guarded, _templates(), state.observer))
 
 

@@ -14,6 +14,7 @@ from molva.http.middleware import ANSWERS, HTTP_AND_WEBSOCKET, PROBES
 from molva.http.proxies import TrustedProxies, parse_address
 from molva.http.quotas import Quotas
 from molva.http.rate import RateLimiter, client_key
+from molva.observer import Observer
 
 log = logging.getLogger("molva.http")
 
@@ -67,15 +68,17 @@ class Guard:
 class RateLimit:
     """Refuses addresses that ask too often (429). Behind the origin policy, so that pages can read the refusal."""
 
-    def __init__(self, app: ASGIApp, limiter: RateLimiter) -> None:
+    def __init__(self, app: ASGIApp, limiter: RateLimiter, observer: Observer) -> None:
         self._app = app
         self._limiter = limiter
+        self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in HTTP_AND_WEBSOCKET and scope["path"] not in PROBES:
             address = parse_address(scope["client"][0]) if scope.get("client") else None
             retry_after_s = self._limiter.refuse(client_key(address))
             if retry_after_s is not None:
+                self._observer.rate_limited()
                 await respond(scope["path"], RateLimited(retry_after_s))(scope, receive, send)
                 return
         await self._app(scope, receive, send)

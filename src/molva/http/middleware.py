@@ -2,7 +2,8 @@
 
 Order: request id -> host (403, in guard.py) -> origin (403) -> rate (429, in guard.py) -> key (401) and its quotas
 (429, both in auth.py) -> body size (413) -> handler, so that refusals carry the id too, and pages of permitted origins
-can read why they were refused.
+can read why they were refused. Nothing is awaited on the way down: all of them decide by the rules of one moment, also
+where SIGHUP changes these.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import logging
 import secrets
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,8 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from molva import logs, tracing
 from molva.errors import OriginDenied, PayloadTooLarge, ShuttingDown
 from molva.http.dialects import is_jobs, is_openai, respond
-from molva.http.origin import OriginPolicy
 from molva.http.routes import OTHER, RouteTemplates
+from molva.http.state import LIMITS, ServerState
 from molva.keys import KeyRing
 from molva.observer import Observer
 
@@ -150,23 +152,23 @@ class Head:
 class Origin:
     """Refuses foreign pages and lets permitted ones read the answer."""
 
-    def __init__(self, app: ASGIApp, policy: OriginPolicy, keys: KeyRing | None) -> None:
+    def __init__(self, app: ASGIApp, state: ServerState, keys: KeyRing | None) -> None:
         self._app = app
-        self._policy = policy
+        self._state = state
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in HTTP_AND_WEBSOCKET or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
-        origin = Headers(scope=scope).get("origin")
-        if not self._policy.permits(origin):
+        origin, policy = Headers(scope=scope).get("origin"), self._state.origins
+        if not policy.permits(origin):
             log.warning("origin %.200r denied", origin)
             await respond(scope["path"], OriginDenied())(scope, receive, send)
             return
         of_jobs = is_jobs(scope["path"])
         may_send_key = of_jobs or is_openai(scope["path"]) or (self._keys is not None and self._keys.asks)
-        cors = self._policy.cors_headers(origin, may_send_key=may_send_key, may_delete=of_jobs)
+        cors = policy.cors_headers(origin, may_send_key=may_send_key, may_delete=of_jobs)
 
         async def send_with_cors(message: Message) -> None:
             if message["type"] in ANSWERS:
@@ -176,13 +178,26 @@ class Origin:
         await self._app(scope, receive, send_with_cors)
 
 
+class KeepLimits:
+    """Notes the limits that a request comes in under; see `limits_of`."""
+
+    def __init__(self, app: ASGIApp, state: ServerState) -> None:
+        self._app = app
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})[LIMITS] = self._state.limits
+        await self._app(scope, receive, send)
+
+
 class BodyLimit:
     """Refuses bodies over the limit: by the header before a byte is read, and by count where the header lies.
 
     The framework has such a middleware; its answer is plain text that cannot be given another body.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: Callable[[], int]) -> None:
+        """`max_bytes` is asked once for each request."""
         self._app = app
         self._max_bytes = max_bytes
 
@@ -190,8 +205,8 @@ class BodyLimit:
         if scope["type"] != "http" or scope["path"] == JOBS or scope["path"].startswith(UPLOADS):
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isdigit() and int(declared) > self._max_bytes:
+        declared, max_bytes = Headers(scope=scope).get("content-length", "0"), self._max_bytes()
+        if declared.isdigit() and int(declared) > max_bytes:
             await respond(scope["path"], PayloadTooLarge())(scope, receive, send)
             return
         received = 0
@@ -200,7 +215,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
+            if received > max_bytes:
                 raise PayloadTooLarge  # the application's error handler answers
             return message
 

@@ -28,7 +28,7 @@ from molva.http.problems import problem, problem_of
 from molva.http.rendering import Rendering
 from molva.http.schemas import ERRORS, Health, ModelInfo, NotReady, Ready, TranscriptBody
 from molva.http.sse import EventStream, data_frame, with_heartbeats
-from molva.http.state import ServerState
+from molva.http.state import ServerState, limits_of
 from molva.observer import Observer
 from molva.runtime.recognizer import Recognition, check_audio
 from molva.samples import SAMPLE_RATE
@@ -133,9 +133,10 @@ async def transcribe(
     options = _options(language, task)
 
     async def run() -> Response:
-        timeout_s = state.limits.inference_timeout_s
+        limits = limits_of(request)
+        timeout_s = limits.inference_timeout_s
         with await recognizer.open(
-            body, options, max_duration_s=state.limits.max_audio_s, timeout_s=timeout_s
+            body, options, max_duration_s=limits.max_audio_s, timeout_s=timeout_s
         ) as recognition:
             started = time.perf_counter()
             try:
@@ -164,7 +165,7 @@ async def transcribe_stream(request: Request) -> Response:
     state: ServerState = request.app.state.server
     recognizer = state.admit()
     body = await _read_body(request)
-    max_duration_s = state.limits.max_audio_s
+    max_duration_s = limits_of(request).max_audio_s
 
     async def begin() -> Recognition:
         await check_audio(body, max_duration_s=max_duration_s)

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from starlette.requests import HTTPConnection
+
 from molva.errors import AddressRefused, ModelLoading, ShuttingDown
 from molva.http.openai.ephemeral import EphemeralTokens
+from molva.http.origin import OriginPolicy
 from molva.jobs.service import Jobs
 from molva.models.choice import ALIASES
 from molva.models.store import ModelStore
@@ -29,6 +32,16 @@ class Limits:
     upload_bytes: int | None = 2 * 2**30
     """Of a file sent to the OpenAI door, which keeps it on the disk; None has no limit."""
     upload_audio_s: float | None = 36_000
+
+
+LIMITS = "limits"
+"""Where middleware.py leaves the limits that a request came in under."""
+
+
+def limits_of(connection: HTTPConnection) -> Limits:
+    """Those of this request to its end, whatever the operator changes meanwhile."""
+    limits: Limits = connection.scope["state"][LIMITS]
+    return limits
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,9 @@ def any_http(url: str) -> None:
 @dataclass
 class ServerState:
     """Changes three times in a server's life: when the model's files are here, when its doors open, and when draining
-    begins."""
+    begins. Besides, the operator may put other rules in the place of `limits`, `sessions`, `aliases` and `origins`
+    while it runs: whoever comes in is served by those that are there then.
+    """
 
     model: str
     """Catalog name of the model that is or will be served."""
@@ -79,6 +94,7 @@ class ServerState:
     aliases: Mapping[str, str] = field(default_factory=lambda: ALIASES)
     """Names of models that clients may send, beside those of the catalog."""
     sessions: SessionLimits = field(default_factory=SessionLimits)
+    origins: OriginPolicy = field(default_factory=OriginPolicy)
     ephemeral: EphemeralTokens = field(default_factory=EphemeralTokens)
     jobs: Jobs | None = None
     """None where the operator wants none."""

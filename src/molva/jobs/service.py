@@ -11,7 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -93,6 +93,11 @@ class Jobs:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.waiting = 0
         """Queued jobs, as of a second ago."""
+
+    def change(self, rules: JobRules) -> None:
+        """Other rules. A job that runs keeps its longest wait for a window."""
+        self._rules = rules
+        self._workshop = replace(self._workshop, window_timeout_s=rules.window_timeout_s)
 
     def start(self) -> None:
         """Begin to run jobs, those first that an earlier process has left."""
@@ -347,8 +352,9 @@ class Jobs:
 
     def _tidy(self) -> None:
         self._charge()
-        if self._rules.retention_s:
-            for job_id in self._store.forget(time.time() - self._rules.retention_s):
+        retention_s = self._rules.retention_s
+        if retention_s:
+            for job_id in self._store.forget(time.time() - retention_s):
                 self._shelf.remove(job_id)
         self._shelf.sweep(self._needs_audio)
 

@@ -28,6 +28,12 @@ class Admission:
         if self._measured:
             self.sessions = Slots(1, max_waiting=max_waiting, timeout_s=timeout_s, name="sessions", observer=observer)
 
+    def change(self, *, max_waiting: int, timeout_s: float) -> None:
+        """Other limits, for those who come from now on."""
+        self.timeout_s = timeout_s
+        for slots in (self.requests, self.sessions):
+            slots.max_waiting, slots.timeout_s = max_waiting, timeout_s
+
     def measure(self, lane: Lane) -> None:
         """Follow what the machine sustains now: slower where others use it too."""
         if self._measured and lane.real_time_factor is not None:

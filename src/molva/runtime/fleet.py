@@ -152,6 +152,13 @@ class Fleet:
             model.going = True
             self._settle(model)
 
+    def change_idle_timeout(self, idle_timeout_s: float | None) -> None:
+        """Another time that an unused model stays. It begins anew for those that nobody uses now."""
+        if idle_timeout_s != self._idle_timeout_s:
+            self._idle_timeout_s = idle_timeout_s
+            for model in list(self._models.values()):
+                self._settle(model)
+
     async def _lease(self, name: str) -> Lease:
         await self._wait_for_room(name)
         model = self._models.get(name) or self._begin(name)
@@ -269,11 +276,11 @@ class Fleet:
         """What becomes of a model whose users may have gone."""
         if model.users or model.state.state != "ready":
             return
+        if model.idle is not None:
+            model.idle.cancel()
         if model.going:
             self._drop(model)
         elif self._idle_timeout_s is not None:
-            if model.idle is not None:
-                model.idle.cancel()
             model.idle = asyncio.get_running_loop().call_later(self._idle_timeout_s, self._drop, model)
 
     def _drop(self, model: _Model) -> None:

@@ -233,6 +233,10 @@ class Recognizer:
         """
         return await self._fleet.lease(name or self._expected.model, timeout_s=timeout_s)
 
+    def change_idle_timeout(self, idle_timeout_s: float | None) -> None:
+        """Another time after which a model that nobody uses is dropped; None keeps it."""
+        self._fleet.change_idle_timeout(idle_timeout_s)
+
     def on_model_event(self, callback: Callable[[ModelEvent], None]) -> Callable[[], None]:
         """Have `callback` called on the event loop whenever the main model comes into another state.
 

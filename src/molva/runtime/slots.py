@@ -23,8 +23,10 @@ class Slots:
         self._name = name
         self._observer = observer
         self.taken = 0
-        self._max_waiting = max_waiting
-        self._timeout_s = timeout_s
+        self.max_waiting = max_waiting
+        """Callers that may wait at once; those who wait already stay."""
+        self.timeout_s = timeout_s
+        """Longest wait of those who come from now on."""
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.closed = False
 
@@ -43,25 +45,25 @@ class Slots:
 
         Raises Busy when none became free in time or too many wait already, ShuttingDown after `close`.
         """
-        started = time.perf_counter()
+        started, timeout_s = time.perf_counter(), self.timeout_s
         with tracing.span("admission", {"molva.places": self._name}):
-            outcome = await self._acquire()
+            outcome = await self._acquire(timeout_s)
             self._observer.checked_out(self._name, outcome, time.perf_counter() - started)
             if outcome != "granted":
-                raise Busy(self._timeout_s)
+                raise Busy(timeout_s)
 
-    async def _acquire(self) -> Admission:
+    async def _acquire(self, timeout_s: float) -> Admission:
         if self.closed:
             raise ShuttingDown
         if self.available > 0 and not self._waiting:
             self.taken += 1
             return "granted"
-        if len(self._waiting) >= self._max_waiting:
+        if len(self._waiting) >= self.max_waiting:
             return "full"
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 await place
         except (TimeoutError, asyncio.CancelledError) as ending:
             if place.done() and not place.cancelled() and place.exception() is None:

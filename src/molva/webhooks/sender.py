@@ -76,6 +76,10 @@ class WebhookSender:
         self._counts: Counter[str] = Counter()
         self._dispatcher = threading.Thread(target=self._dispatch, name="webhooks", daemon=True)
 
+    def change(self, keys: Sequence[bytes], schedule: Schedule) -> None:
+        """Other keys to sign with and another schedule, for attempts from now on. From any thread."""
+        self._keys, self._schedule = keys, schedule
+
     @property
     def counts(self) -> Mapping[str, int]:
         """Attempts since the start by outcome: `delivered`, `failed` (attempted again later) and `given_up`."""

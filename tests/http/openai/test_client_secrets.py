@@ -171,6 +171,13 @@ def test_there_are_never_more_than_so_many() -> None:
     assert all(tokens.find(token) for token in presented)
 
 
+def test_those_of_a_key_that_is_another_one_now_are_forgotten() -> None:
+    tokens = EphemeralTokens()
+    old, other, open_to_all = (tokens.create(DEFAULT, seconds=60, key_name=name)[0] for name in ("old", "other", None))
+    tokens.forget("old")
+    assert [tokens.find(token) is None for token in (old, other, open_to_all)] == [True, False, False]
+
+
 def test_those_that_have_expired_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = EphemeralTokens()
     for _ in range(MAX_TOKENS):

@@ -47,6 +47,10 @@ class EphemeralTokens:
         token = self._tokens.get(_digest(presented))
         return token if token is not None and token.expires_at > time.time() else None
 
+    def forget(self, key_name: str) -> None:
+        """Those asked for with this key, which is another one now."""
+        self._tokens = {digest: token for digest, token in self._tokens.items() if token.key_name != key_name}
+
 
 def _digest(presented: str) -> str:
     return hashlib.sha256(presented.encode()).hexdigest()

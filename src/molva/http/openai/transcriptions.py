@@ -26,7 +26,7 @@ from molva.http.openai.form import FORMATS, TRANSLATION_FORMATS, Wishes, parse_f
 from molva.http.openai.problems import INTERNAL, error_object
 from molva.http.openai.schemas import ANSWERS, ERRORS, FORM
 from molva.http.sse import EventStream, data_frame, with_heartbeats
-from molva.http.state import ServerState
+from molva.http.state import Limits, ServerState, limits_of
 from molva.models.choice import Candidate, candidate, choose
 from molva.observer import Observer
 from molva.runtime.recognizer import Recognition, check_audio
@@ -70,31 +70,32 @@ class _Request:
     wishes: Wishes
     options: Options
     state: ServerState
+    limits: Limits
     audio: SpoolFile
 
     async def open(self) -> Recognition:
         """Wait for a place. What is wrong with the audio is found out first."""
-        limits = self.state.limits
-        await check_audio(self.audio.path, max_duration_s=limits.upload_audio_s)
+        await check_audio(self.audio.path, max_duration_s=self.limits.upload_audio_s)
         return await self.state.admit().open(
             self.audio.path,
             self.options,
             model=self.wishes.model,
-            max_duration_s=limits.upload_audio_s,
+            max_duration_s=self.limits.upload_audio_s,
             rule=self.wishes.windows,
         )
 
 
 async def _serve(request: Request, task: Task) -> Response:
     state: ServerState = request.app.state.server
+    limits = limits_of(request)
     state.admit()
     async with AsyncExitStack() as work:
         audio = await work.enter_async_context(spooled(state.spool))
-        form = await read_form(request, audio, max_file_bytes=state.limits.upload_bytes)
+        form = await read_form(request, audio, max_file_bytes=limits.upload_bytes)
         require_file(form)
         formats = FORMATS if task == "transcribe" else TRANSLATION_FORMATS
         wishes = parse_fields(form.fields, await chooser(state, state.admit().info, task), formats=formats)
-        asked = _Request(wishes, _options(wishes, task), state, audio)
+        asked = _Request(wishes, _options(wishes, task), state, limits, audio)
         if not (wishes.stream and wishes.response_format in STREAMED):
             return await unless_disconnected(request, _whole(asked, task))
         recognition = work.enter_context(await unless_disconnected(request, asked.open()))
