@@ -139,7 +139,7 @@ def test_who_may_call_and_who_tells_for_whom_is_checked_at_start() -> None:
         with pytest.raises(SettingsError, match="trust-proxy"):
             read_settings(trust_proxy=[proxy])
     for host in ("http://speech.example", "speech.example:80", "a b", ""):
-        with pytest.raises(SettingsError, match="allow_host"):
+        with pytest.raises(SettingsError, match="allow-host"):
             read_settings(allow_host=[host])
 
 
