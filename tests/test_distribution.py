@@ -61,7 +61,7 @@ def test_the_sdist_has_no_test_data_and_makes_the_same_wheel(dist: dict[str, Pat
         top = {name.split("/")[1] for name in archive.getnames()}
         assert top.isdisjoint({"tests", "bench", "scripts"})
         assert {"src", "LICENSE", "README.md", "pyproject.toml", "requirements.lock"} <= top
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xf", dist[".tar.gz"], "-C", tmp_path], check=True)
     source = tmp_path / f"molva-{molva.__version__}"
     # The build alone, without an index: its backend is here.
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "again")]

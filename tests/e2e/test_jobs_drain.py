@@ -95,7 +95,7 @@ def test_a_drain_ends_streams_and_uploads_and_the_next_start_finishes_the_jobs(t
         assert [one.join() for one in asking] == [{200}] * 3
         assert answer.startswith("HTTP/1.1 202")
         late = re.findall(r'"job_id":"(\S+)"', answer)[0]
-        assert job_events.names[-1] == "progress"
+        assert job_events.names[-1] == "closing"
         assert "Traceback" not in "".join(process.errors)
     assert [path for path in (tmp_path / ".molva" / "spool").rglob("*") if path.name != ".lock"] == []
     assert {path.name for path in (tmp_path / ".molva" / "jobs").iterdir()} == {running, waiting, late}

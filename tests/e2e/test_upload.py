@@ -86,7 +86,9 @@ def test_memory_does_not_grow_with_an_upload_that_goes_to_the_disk(tiny_dir: Pat
         address = urlsplit(url)
         with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
             head = "".join(f"{name}: {value}\r\n" for name, value in headers(SIZE, key=None).items())
-            connection.sendall(f"POST {PATH} HTTP/1.1\r\nhost: x\r\n{head}\r\n".encode() + HEAD + bytes(MIB // 2))
+            connection.sendall(
+                f"POST {PATH} HTTP/1.1\r\nhost: {address.netloc}\r\n{head}\r\n".encode() + HEAD + bytes(MIB // 2)
+            )
             assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 401 ")
             assert uploads(tmp_path) == []
         assert process.stop() == 0

@@ -140,6 +140,7 @@ INFO = EngineInfo(
     precision="int8",
     device="cpu",
     punctuation=True,
+    may_repeat=True,
 )
 
 

@@ -457,7 +457,7 @@ class TestDocuments:
 
     def test_the_document_names_every_route_and_its_errors(self, fake_server: Running) -> None:
         document = fake_server.client.get("/openapi.json").json()
-        own = {"/health", "/ready", "/v1/models", *FILE_ROUTES}
+        own = {"/health", "/ready", "/metrics", "/v1/models", *FILE_ROUTES}
         own |= {"/jobs", "/jobs/{job_id}", "/jobs/{job_id}/stream", "/jobs/{job_id}/result"}
         uploads = {"/v1/audio/transcriptions", "/v1/audio/translations"}
         tokens = {"/v1/realtime/client_secrets", "/v1/realtime/transcription_sessions"}

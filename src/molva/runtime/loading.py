@@ -103,6 +103,7 @@ def prepare(model: InstalledModel, *, device: str, precision: str) -> EngineInfo
         precision=precision,
         device=device,
         punctuation=spec.punctuation,
+        may_repeat=spec.family == "whisper",
     )
 
 
