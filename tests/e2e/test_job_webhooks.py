@@ -17,6 +17,15 @@ SECRET = "whsec_" + base64.b64encode(os.urandom(32)).decode()
 SOON = ("--webhook-first-wait-secs", "0.1", "--webhook-max-wait-secs", "0.2")
 
 
+INSIDE = "intranet.example"
+"""A public name whose address is not."""
+RESOLVER = f"""
+import socket
+really = socket.getaddrinfo
+socket.getaddrinfo = lambda host, *more, **named: really("127.0.0.1" if host == "{INSIDE}" else host, *more, **named)
+"""
+
+
 def verified(request: Heard) -> object:
     """What a receiver reads that takes nothing but what its server has signed."""
     return Webhook(SECRET).verify(request.body, request.headers)
@@ -92,18 +101,19 @@ def wait_for_failure(process: Process) -> None:
 @pytest.mark.slow
 def test_nothing_is_told_to_the_servers_own_network(tiny_dir: Path, tmp_path: Path) -> None:
     """An address is refused at once; a name is found out when it is connected to."""
+    (tmp_path / "sitecustomize.py").write_text(RESOLVER)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     with (
         receiver(answer()) as hooks,
-        molva_serve(*flags(tiny_dir, *SOON, "--webhook-attempts", "2"), home=tmp_path) as process,
+        molva_serve(*flags(tiny_dir, *SOON, "--webhook-attempts", "2"), home=tmp_path, PYTHONPATH=path) as process,
         door(process) as house,
     ):
         refusal = house.submit(webhook_url=hooks.url)
         assert (refusal.status_code, refusal.json()["code"]) == (400, "address_refused")
-        own_name = socket.gethostname()
-        job_id = house.accepted(webhook_url=f"http://{own_name}:{hooks.port}/hook")
+        job_id = house.accepted(webhook_url=f"http://{INSIDE}:{hooks.port}/hook")
         until(lambda: "given up" in "".join(process.errors), 60)
         assert house.job(job_id)["status"] == "done"
         [row] = deliveries(tmp_path, "--status", "given_up")
         assert job_id in row
-        assert f"may not connect to {own_name}" in row
+        assert f"may not connect to {INSIDE}" in row
         assert hooks.connections == 0
