@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
 from molva.runtime.loading import sample_speech
@@ -88,7 +88,7 @@ def check_goodbye(closed: ConnectionClosed, told: list[dict[str, Any]]) -> None:
 
 def live(url: str, request_id: str, outcomes: Outcomes) -> None:
     headers = {"x-request-id": request_id}
-    with connect(f"ws{url[4:]}/v1/ws", proxy=None, additional_headers=headers) as socket:
+    with connect(f"ws{url[4:]}/v1/ws", proxy=None, additional_headers=headers, open_timeout=60) as socket:
         told: list[dict[str, Any]] = []
         try:
             socket.send(json.dumps({"type": "configure", "sample_rate": 16000}))
@@ -104,7 +104,9 @@ def live(url: str, request_id: str, outcomes: Outcomes) -> None:
 
 def realtime(url: str, request_id: str, outcomes: Outcomes) -> None:
     headers = {"x-request-id": request_id}
-    with connect(f"ws{url[4:]}/v1/realtime?intent=transcription", proxy=None, additional_headers=headers) as socket:
+    with connect(
+        f"ws{url[4:]}/v1/realtime?intent=transcription", proxy=None, additional_headers=headers, open_timeout=60
+    ) as socket:
         told: list[dict[str, Any]] = []
         try:
             for start in range(0, len(PCM), 32_000):
@@ -124,7 +126,11 @@ def keep_asking(client: Client, url: str, outcomes: Outcomes, wrong: list[str], 
         request_id = str(uuid.uuid4())
         try:
             client(url, request_id, outcomes)
-        except (httpx2.TransportError, OSError, InvalidHandshake, EOFError):
+        except InvalidStatus as refusal:
+            outcomes.add(client.__name__, "refused")
+            if refusal.response.status_code != 503:
+                wrong.append(f"{client.__name__}: {refusal!r}")
+        except (httpx2.TransportError, OSError, InvalidHandshake, ConnectionClosed, EOFError):
             outcomes.unanswered[request_id] = client.__name__
             time.sleep(0.02)
         except Exception as error:  # noqa: BLE001 - told by the test
