@@ -225,3 +225,23 @@ def test_what_is_odd_about_the_settings_is_said_at_the_start(tmp_path: Path, tin
         assert process.stop() == 0
     warnings = [line for line in process.errors if "WARNING" in line]
     assert ["MOLVA_PRT" in warnings[0], "chmod 600" in warnings[1], len(warnings)] == [True, True, 2]
+
+
+def test_the_rate_of_requests_and_the_number_of_connections_can_change(tmp_path: Path, tiny_dir: Path) -> None:
+    file = tmp_path / "molva.toml"
+    write(file, "")
+    with molva_serve("--port", "0", "--model-dir", tiny_dir, "--config", file, home=tmp_path) as process:
+        url, operator = process.url(), Operator(process, file)
+
+        def models() -> int:
+            return httpx2.get(f"{url}/v1/models").status_code
+
+        assert {models() for _ in range(20)} == {200}
+        operator.apply("rate_limit_per_minute = 1\nrate_limit_burst = 2\nmax_connections = 1\n")
+        assert [models() for _ in range(3)] == [200, 200, 429]
+        with httpx2.Client(base_url=url) as kept:  # an idle one makes room for the next
+            assert kept.get("/health").status_code == 200
+            assert models() == 429
+        operator.apply("")
+        assert {models() for _ in range(20)} == {200}
+        assert process.stop() == 0
