@@ -13,7 +13,8 @@ import httpx2
 import pytest
 
 from tests.e2e.conftest import molva_serve
-from tests.e2e.jobs import SPEECH, door, flags, listening, long_speech, taken_up, wait_for_log
+from tests.e2e.jobs import SPEECH, door, flags, long_speech, taken_up, wait_for_log
+from tests.listener import listening
 from tests.outbound.receiver import until
 
 HEAD = b'--b\r\ncontent-disposition: form-data; name="audio"; filename="speech.wav"\r\n\r\n'

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Process, molva_serve
-from tests.e2e.jobs import LOOPBACK, SPEECH, Door, door, flags, heard, listening, long_speech, taken_up
+from tests.e2e.jobs import LOOPBACK, SPEECH, Door, door, flags, heard, long_speech, taken_up
+from tests.listener import listening
 from tests.outbound.receiver import Receiver, answer, receiver, until
 
 pytestmark = pytest.mark.slow

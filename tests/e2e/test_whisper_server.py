@@ -15,7 +15,8 @@ import httpx2
 import pytest
 
 from tests.e2e.conftest import molva_serve
-from tests.e2e.jobs import LOOPBACK, Door, door, flags, heard, listening, long_speech, settled
+from tests.e2e.jobs import LOOPBACK, Door, door, flags, heard, long_speech, settled
+from tests.listener import listening
 from tests.outbound.receiver import Receiver, answer, receiver, until
 
 IDLE_S = 3

@@ -99,7 +99,7 @@ class ServerState:
     jobs: Jobs | None = None
     """None where the operator wants none."""
     check_webhook_url: Callable[[str], None] = any_http
-    """Raises AddressRefused. May block."""
+    """Raises AddressRefused. Looks nothing up."""
     fetch: Fetch | None = None
     """None where recordings are taken from clients only."""
     load_at_start: bool = True

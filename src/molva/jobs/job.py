@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Any
 
 from molva.engines.base import Task
+from molva.timestamps import rfc3339
 from molva.transcript import Segment, Transcript, Word
 
 
@@ -112,11 +112,6 @@ def document(job: Job, transcript: Transcript | None) -> dict[str, Any]:
     """The whole job, with the segments of its `transcript` once it is done."""
     segments = transcript.segments if transcript is not None else ()
     return summary(job) | {"segments": [_segment(index, segment) for index, segment in enumerate(segments)]}
-
-
-def rfc3339(unix_s: float) -> str:
-    """A time in UTC, to the millisecond."""
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _segment(index: int, segment: Segment) -> dict[str, Any]:

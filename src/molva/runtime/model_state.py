@@ -1,11 +1,12 @@
 """Where a model is in its life, and what is told of it."""
 
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
 from molva.errors import ModelNotReady
 from molva.runtime.gpu import Shortage
+from molva.timestamps import rfc3339
 
 State = Literal["unloaded", "loading", "waiting_for_gpu", "ready"]
 
@@ -27,7 +28,7 @@ class ModelState:
     @classmethod
     def ready_now(cls) -> Self:
         """Loaded at this moment."""
-        return cls("ready", loaded_at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+        return cls("ready", loaded_at=rfc3339(time.time()))
 
     @property
     def retry_after_s(self) -> int:

@@ -3,16 +3,11 @@
 Rules of jobs are with the jobs.
 """
 
-import json
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
@@ -29,6 +24,8 @@ from molva.runtime.scheduler import Scheduler
 from tests.conftest import fake_nvidia_smi
 from tests.http.conftest import Gate, Loading, Running, serving, wav
 from tests.http.openai.conftest import store_of
+from tests.listener import Listener
+from tests.listener import listening as listening_to
 
 SPEECH = wav(sample_speech())
 FULL = ModelError("CUDA failed with error out of memory")
@@ -39,44 +36,10 @@ def state(server: Running) -> str:
     return str(server.client.get("/model/status").json()["state"])
 
 
-@dataclass
-class Listener:
-    """Reads /model/events in a thread."""
-
-    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def names(self) -> list[str]:
-        return [name for name, _ in self.events]
-
-    def wait_for(self, condition: Callable[[list[str]], bool]) -> None:
-        deadline = time.monotonic() + 10
-        while not condition(self.names):
-            assert time.monotonic() < deadline, self.names
-            time.sleep(0.005)
-
-
 @contextmanager
 def listening(server: Running) -> Iterator[Listener]:
-    """Subscribed from the beginning of the block on."""
-    listener = Listener()
-    with server.client.stream("GET", "/model/events") as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-
-        def read() -> None:
-            name = ""
-            try:
-                for line in answer.iter_lines():
-                    if line.startswith("event: "):
-                        name = line.removeprefix("event: ")
-                    elif line.startswith("data: "):
-                        listener.events.append((name, json.loads(line.removeprefix("data: "))))
-                listener.ended.set()
-            except httpx2.HTTPError:
-                pass  # the test is over
-
-        threading.Thread(target=read, daemon=True).start()
+    """To the events of the model, from the beginning of the block on."""
+    with listening_to(f"{server.url}/model/events") as listener:
         yield listener
 
 
@@ -310,6 +273,7 @@ class TestEvents:
         with listening(lazy) as listener:
             lazy.drain()
             assert listener.ended.wait(10)
+            assert listener.problems == []
 
     def test_a_reader_that_leaves_is_forgotten_without_a_word(
         self, lazy: Running, caplog: pytest.LogCaptureFixture

@@ -41,26 +41,30 @@ class UnloadAnswer(BaseModel):
     status: Literal["unload_requested"] = "unload_requested"
 
 
-class Problem(BaseModel):
-    """Every error of this door."""
+class JobsProblem(BaseModel):
+    """Every error of this door, and of the door of jobs."""
 
     error: str
     code: str
     retry_after_ms: Annotated[int | None, Field(description="Present where Retry-After is")] = None
+    state: Annotated[str | None, Field(description="Of the model, with `model_not_ready`")] = None
+    retry_after_secs: Annotated[int | None, Field(description="As Retry-After, with `model_not_ready`")] = None
 
 
-def _documented(description: str) -> dict[str, Any]:
-    return {"model": Problem, "description": description}
+def documented(description: str) -> dict[str, Any]:
+    """An error, for the OpenAPI document."""
+    return {"model": JobsProblem, "description": description}
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    400: _documented("`invalid_option`"),
-    401: _documented("`invalid_api_key`, where the server asks for keys"),
-    403: _documented("`origin_denied`"),
-    413: _documented("`payload_too_large`"),
-    500: _documented("`internal`"),
-    503: _documented("`pool_closed`, `initializing`"),
+    400: documented("`invalid_option`"),
+    401: documented("`invalid_api_key`, where the server asks for keys"),
+    403: documented("`origin_denied`, `host_denied`"),
+    413: documented("`payload_too_large`"),
+    429: documented("`rate_limited`, `quota_exceeded`, with Retry-After"),
+    500: documented("`internal`"),
+    503: documented("`pool_closed`, `initializing`"),
 }
 """Responses that every route of this door documents."""
 
-NO_MODEL = _documented("`unknown_model`, `model_not_installed`")
+NO_MODEL = documented("`unknown_model`, `model_not_installed`")

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from molva.http.jobs.form import PRIORITIES, TASKS
+from molva.http.jobs.schemas import documented
 from molva.http.schemas import TranscriptBody
 
 Priority = Literal["low", "normal", "high"]
@@ -70,45 +71,32 @@ class JobPage(BaseModel):
     next_cursor: Annotated[str | None, Field(description="Ask for it as `cursor` to get the next ones")]
 
 
-class JobsProblem(BaseModel):
-    """Every error of the jobs door."""
-
-    error: str
-    code: str
-    state: Annotated[str | None, Field(description="Of the model, with `model_not_ready`")] = None
-    retry_after_secs: Annotated[int | None, Field(description="As Retry-After, with `model_not_ready`")] = None
-
-
-def _error(description: str) -> dict[str, Any]:
-    return {"model": JobsProblem, "description": description}
-
-
 ERRORS: dict[int | str, dict[str, Any]] = {
-    401: _error("`invalid_api_key`, where the server asks for keys"),
-    403: _error("`origin_denied`, `host_denied`"),
-    429: _error("`rate_limited`, `quota_exceeded`, with Retry-After"),
-    500: _error("`internal`"),
-    503: _error("`store_unavailable`: the database does not answer"),
+    401: documented("`invalid_api_key`, where the server asks for keys"),
+    403: documented("`origin_denied`, `host_denied`"),
+    429: documented("`rate_limited`, `quota_exceeded`, with Retry-After"),
+    500: documented("`internal`"),
+    503: documented("`store_unavailable`: the database does not answer"),
 }
 """Of every route here."""
-BAD_REQUEST: dict[int | str, dict[str, Any]] = {400: _error("`invalid_option`, `invalid_format`")}
+BAD_REQUEST: dict[int | str, dict[str, Any]] = {400: documented("`invalid_option`, `invalid_format`")}
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    400: _error("`invalid_option`: no UUID, or a query parameter of the wrong type; `invalid_format`"),
-    404: _error("`job_not_found`"),
+    400: documented("`invalid_option`: no UUID, or a query parameter of the wrong type; `invalid_format`"),
+    404: documented("`job_not_found`"),
 }
 CONFLICT: dict[int | str, dict[str, Any]] = {
-    409: _error("`job_finished`: it has ended already; `job_not_done`: it has no result")
+    409: documented("`job_finished`: it has ended already; `job_not_done`: it has no result")
 }
 SUBMISSION_ERRORS: dict[int | str, dict[str, Any]] = {
     **ERRORS,
-    400: _error(
+    400: documented(
         "`missing_audio`, `empty_body`, `invalid_option`, `unsupported_task`, `address_refused`, `fetch_failed`"
     ),
-    408: _error("`body_timeout`"),
-    409: _error("`idempotency_mismatch`"),
-    413: _error("`payload_too_large`: what is at audio_url"),
-    503: _error("`model_not_ready` with Retry-After, `pool_closed`, `store_unavailable`"),
-    507: _error("`disk_full`"),
+    408: documented("`body_timeout`"),
+    409: documented("`idempotency_mismatch`"),
+    413: documented("`payload_too_large`: what is at audio_url"),
+    503: documented("`model_not_ready` with Retry-After, `pool_closed`, `store_unavailable`"),
+    507: documented("`disk_full`"),
 }
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {}}, "description": "Events `progress`, `done`, `error` and `closing`"}

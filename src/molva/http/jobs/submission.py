@@ -1,6 +1,7 @@
 """`POST /jobs`: a recording of any size goes to the disk, and is a job once the answer says so."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -38,6 +39,9 @@ KEEP_FREE_BYTES = 256 * 2**20
 """Of the disk: whatever is sent, jobs that are already here can be finished."""
 MAX_KEY_LENGTH = 255
 
+_fetchers = ThreadPoolExecutor(8, thread_name_prefix="fetching")
+"""Others may send as slowly as they like, for minutes: the threads that every other request needs are not for that."""
+
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -58,14 +62,14 @@ async def submit(request: Request, jobs: OurJobs, idempotency_key: IdempotencyKe
     async with AsyncExitStack() as work:
         if refusal is not None:
             # The audio is dropped; the address that wants to hear when the model is ready may come after it.
-            wishes = await _wishes(state, await _read(request, None))
+            wishes = _wishes(state, await _read(request, None))
             if wishes.webhook_url is not None:
                 jobs.register(wishes.webhook_url)
             raise refusal
         audio = await work.enter_async_context(spooled(state.spool, keep_free=KEEP_FREE_BYTES))
         await _expect_body(request, audio)
         form = await _read(request, audio)
-        wishes = await _wishes(state, form)
+        wishes = _wishes(state, form)
         submission = _submission(await _choose_model(state, wishes), wishes, form)
         if wishes.webhook_url is not None:
             jobs.register(wishes.webhook_url)
@@ -122,14 +126,13 @@ async def _read(request: Request, audio: SpoolFile | None) -> Form:
         raise OptionError(error.option, f"multipart error: {error}") from error
 
 
-async def _wishes(state: ServerState, form: Form) -> Wishes:
+def _wishes(state: ServerState, form: Form) -> Wishes:
     """What is asked for. Raises what is answered with 400, as far as it can be told without a model."""
     wishes = parse_form(form)
     if wishes.audio_url is not None and state.fetch is None:
         raise AddressRefused("This server fetches no recordings. Send the file itself, as 'audio'.")
     if wishes.webhook_url is not None:
-        # In a thread: the rule may look the name up.
-        await asyncio.to_thread(state.check_webhook_url, wishes.webhook_url)
+        state.check_webhook_url(wishes.webhook_url)
     return wishes
 
 
@@ -160,7 +163,7 @@ def _submission(model: str, wishes: Wishes, form: Form) -> Submission:
 
 async def _fetch(state: ServerState, url: str, audio: SpoolFile) -> None:
     assert state.fetch is not None  # noqa: S101 - see _wishes
-    await asyncio.to_thread(state.fetch, url, audio)
+    await asyncio.get_running_loop().run_in_executor(_fetchers, state.fetch, url, audio)
     if not audio.path.stat().st_size:
         raise EmptyAudio("the file at audio_url is empty")
 
