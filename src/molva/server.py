@@ -472,7 +472,7 @@ def _session_limits(settings: Settings) -> SessionLimits:
 
 
 def _origins(settings: Settings) -> OriginPolicy:
-    return OriginPolicy(settings.allow_origin, settings.cors_allow_any)
+    return OriginPolicy(settings.allow_origin, settings.cors_allow_any, settings.allow_host)
 
 
 def _extra_keys(settings: Settings) -> dict[str, str]:

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     cors_allow_any: Reloadable[bool] = Field(False, description="Allow every web origin.")
     allow_host: tuple[str, ...] = Field(
         (),
-        description="A name that clients may call a server on loopback by, or * for any; may be given several times.",
+        description="A name of this server: it is called by it on loopback, and its page is opened by it; * for any.",
     )
     trust_proxy: tuple[str, ...] = Field(
         (), description="Address or network of a proxy that tells clients' addresses; may be given several times."

@@ -207,7 +207,12 @@ def running(state: ServerState, server: Uvicorn) -> Iterator[Running]:
     listener.listen()  # whoever comes before the thread is up waits
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(sockets=[listener]),))
+
+    async def serve() -> None:
+        await server.serve(sockets=[listener])
+        await _cancel_others()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
         with httpx2.Client(base_url=url, timeout=30) as client:
@@ -215,7 +220,6 @@ def running(state: ServerState, server: Uvicorn) -> Iterator[Running]:
     finally:
         server.should_exit = True
         thread.join(15)
-        loop.run_until_complete(_cancel_others())
         if state.recognizer is not None:
             state.recognizer.close()
         assert not thread.is_alive()

@@ -77,7 +77,7 @@ class TestWhatNeedsAKey:
     @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
     @pytest.mark.parametrize(
         "path",
-        ["/v1/models", "/v1/transcribe", "/v1/ws", "/docs", "/docs/assets/swagger-ui.css", "/openapi.json", "/", "/no"],
+        ["/v1/models", "/v1/transcribe", "/v1/ws", "/docs", "/docs/assets/swagger-ui.css", "/openapi.json", "/no"],
     )
     def test_everything(self, locked: Locked, method: str, path: str) -> None:
         answer = locked.client.request(method, path)
@@ -90,7 +90,15 @@ class TestWhatNeedsAKey:
         assert locked.client.get(path).status_code == 200
         assert locked.client.head(path).status_code == 200
 
-    @pytest.mark.parametrize("path", ["/health/", "/ready/x", "//health", "/Health", "/health;/v1/models"])
+    def test_and_the_page(self, locked: Locked) -> None:
+        for path in ("/", "/page/app.js", "/page/style.css"):
+            assert locked.client.get(path).status_code == 200
+        assert locked.client.get("/page/no.js").status_code == 404
+
+    @pytest.mark.parametrize(
+        "path",
+        ["/page", "//page/app.js", "/Page/app.js", "/health/", "/ready/x", "//health", "/Health", "/health;/v1/models"],
+    )
     def test_and_nothing_that_looks_like_them(self, locked: Locked, path: str) -> None:
         assert httpx2.get(f"{locked.server.url}{path}").status_code == 401
 

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from molva.errors import InvalidKey, QuotaExceeded
 from molva.http.dialects import respond
-from molva.http.middleware import HTTP_AND_WEBSOCKET, KEY_NAME, PROBES
+from molva.http.middleware import HTTP_AND_WEBSOCKET, KEY_NAME, PROBES, is_free
 from molva.http.openai.ephemeral import EphemeralTokens
 from molva.http.quotas import Quotas
 from molva.keys import KeyRing
@@ -21,7 +21,7 @@ SUBPROTOCOL = "openai-insecure-api-key."
 
 
 class Auth:
-    """Asks for a key wherever there is one to ask for, but for what monitors and preflights ask."""
+    """Asks for a key wherever there is one to ask for, but for the page, and what monitors and preflights ask."""
 
     def __init__(self, app: ASGIApp, keys: KeyRing, ephemeral: EphemeralTokens, quotas: Quotas) -> None:
         self._app = app
@@ -71,7 +71,7 @@ def declare_keys(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_guarded(scope: Scope) -> bool:
-    return scope["type"] in HTTP_AND_WEBSOCKET and scope["path"] not in PROBES and scope.get("method") != "OPTIONS"
+    return scope["type"] in HTTP_AND_WEBSOCKET and not is_free(scope["path"]) and scope.get("method") != "OPTIONS"
 
 
 def presented_key(scope: Scope) -> str:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from molva.errors import BodyTimeout, HostDenied, RateLimited, TooManyConnections
 from molva.http.dialects import respond
 from molva.http.hosts import HostPolicy
-from molva.http.middleware import ANSWERS, HTTP_AND_WEBSOCKET, PROBES
+from molva.http.middleware import ANSWERS, HTTP_AND_WEBSOCKET, PROBES, is_free
 from molva.http.proxies import TrustedProxies, parse_address
 from molva.http.quotas import Quotas
 from molva.http.rate import RateLimiter, client_key
@@ -74,7 +74,7 @@ class RateLimit:
         self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in HTTP_AND_WEBSOCKET and scope["path"] not in PROBES:
+        if scope["type"] in HTTP_AND_WEBSOCKET and not is_free(scope["path"]):
             address = parse_address(scope["client"][0]) if scope.get("client") else None
             retry_after_s = self._limiter.refuse(client_key(address))
             if retry_after_s is not None:

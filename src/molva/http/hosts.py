@@ -23,17 +23,29 @@ class HostPolicy:
         """Whether a request with this Host header may pass. Browsers always send one; some programs send none."""
         if not header or ANY in self.allowed:
             return True
-        match = HOST.fullmatch(header)
-        if match is None:
-            return False
-        name = _normal(match["name"])
-        return is_loopback(name) or name in (_normal(allowed) for allowed in self.allowed)
+        name = host_name(header)
+        return name is not None and (is_loopback(name) or name in map(same_name, self.allowed))
 
 
-def _normal(name: str) -> str:
+def host_name(authority: str) -> str | None:
+    """The name or address of `name:port`, by `same_name`; None for what is neither."""
+    match = HOST.fullmatch(authority)
+    return same_name(match["name"]) if match is not None else None
+
+
+def same_name(name: str) -> str:
     """As it is compared: in small letters, without brackets and the dot at its end, addresses in their usual form."""
     name = name.strip("[]").lower().removesuffix(".")
     try:
         return str(ip_address(name))
     except ValueError:
         return name
+
+
+def is_address(name: str) -> bool:
+    """Whether a name as `same_name` gives it is an address."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -30,6 +30,10 @@ log = logging.getLogger("molva.http")
 PROBES = frozenset({"/health", "/ready"})
 """Asked by monitors: no origin policy, no CORS headers, no key."""
 
+PAGE = "/"
+PAGE_FILES = "/page/"
+"""The page for people and what it consists of; page.py has them."""
+
 KEY_NAME = "key_name"
 """Where auth.py leaves the name of the key in the state of a request, for the log."""
 
@@ -44,6 +48,11 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 HTTP_AND_WEBSOCKET = frozenset({"http", "websocket"})
 ANSWERS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 """Messages that carry the headers of an answer."""
+
+
+def is_free(path: str) -> bool:
+    """Whether everybody gets this, as often as they like: what monitors ask, and the page, which asks for a key."""
+    return path in PROBES or path == PAGE or path.startswith(PAGE_FILES)
 
 
 def uuid7() -> uuid.UUID:
@@ -161,9 +170,12 @@ class Origin:
         if scope["type"] not in HTTP_AND_WEBSOCKET or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
-        origin, policy = Headers(scope=scope).get("origin"), self._state.origins
-        if not policy.permits(origin):
-            log.warning("origin %.200r denied", origin)
+        headers, policy = Headers(scope=scope), self._state.origins
+        origin = headers.get("origin")
+        if not policy.permits(origin, headers.get("host")):
+            log.warning(
+                "origin %.200r denied; --allow-origin lets in another page, --allow-host names this server", origin
+            )
             await respond(scope["path"], OriginDenied())(scope, receive, send)
             return
         of_jobs = is_jobs(scope["path"])
