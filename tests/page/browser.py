@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize, expect, sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -26,6 +26,11 @@ QUIET = ("--disable-background-networking", "--disable-component-update", "--dis
 ON_VIOLATION = (
     "addEventListener('securitypolicyviolation', (e) => (window.violations ??= []).push(e.violatedDirective))"
 )
+
+PATIENCE_MS = 20_000
+"""How long something that has to come may take on a busy machine."""
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def find_browser() -> str:
@@ -82,7 +87,7 @@ class Opened:
             violation["id"]: [node["html"] for node in violation["nodes"]]
             for violation in results.response["violations"]
         }
-        assert not broken
+        assert not broken, broken
 
     def check_width(self) -> None:
         """Nothing is wider than the window."""
@@ -94,9 +99,10 @@ class Opened:
 
     def check(self) -> None:
         """No error in the console, no request to elsewhere, nothing that the policy had to stop."""
-        assert self.console == []
-        assert self.foreign == []
-        assert self.page.evaluate("window.violations ?? []") == []
+        assert not self.console, self.console
+        assert not self.foreign, self.foreign
+        violations = self.page.evaluate("window.violations ?? []")
+        assert not violations, violations
 
 
 @contextmanager
@@ -118,7 +124,7 @@ def opened(
         permissions=["clipboard-read", "clipboard-write", "microphone"],
         accept_downloads=True,
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE_MS)
     context.add_init_script(ON_VIOLATION)
     if key:
         context.add_init_script(f"sessionStorage.setItem('molva.key', JSON.stringify({key!r}))")

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from molva import __version__
 from molva.errors import InferenceTimeout, MolvaError
-from molva.http import docs, metrics, native, page, websocket
+from molva.http import docs, metrics, native, page, status, websocket
 from molva.http.auth import Auth, declare_keys
 from molva.http.dialects import respond
 from molva.http.guard import BodyDeadline, Guard, Guards, RateLimit
@@ -38,6 +38,7 @@ ROUTERS = (
     metrics.router,
     docs.router,
     page.router,
+    status.router,
 )
 
 CLIENT_CLOSED_REQUEST = 499

@@ -1,6 +1,7 @@
 """What the doors share: the recogniser once the model's files are here, and the limits. Filled by server.py."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -119,6 +120,7 @@ class ServerState:
     serving: asyncio.Event = field(default_factory=asyncio.Event)
     """Whether the doors are open: requests wait for the model then, where it is not in memory."""
     drained: asyncio.Event = field(default_factory=asyncio.Event)
+    started: float = field(default_factory=time.monotonic)
 
     def introduce(self, recognizer: Recognizer) -> None:
         """The model's files are here; it may be loaded now."""

@@ -198,6 +198,10 @@ class Recognizer:
         """Of the main model, which serves whoever asks for none, as it was when it was loaded last."""
         return self._fleet.info(self._expected.model) or self._expected
 
+    def info_of(self, name: str) -> EngineInfo | None:
+        """Of any model, as it was when it was loaded last; None before that."""
+        return self._fleet.info(name)
+
     @property
     def in_memory(self) -> list[InMemory]:
         """All models in memory or on their way there."""
