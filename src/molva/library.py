@@ -22,6 +22,8 @@ from molva.runtime.transcription import Transcription, transcribe_all
 from molva.speech.clustering import SpeakerCount
 from molva.transcript import Transcript
 
+__all__ = ["Recording", "SpeakerCount", "Transcriber", "transcribe"]
+
 Recording = str | AnySource
 """A path, the bytes of a file, an open binary file, or float samples: mono, 16 kHz, -1..1."""
 

@@ -20,7 +20,7 @@ class SpeakerModels(NamedTuple):
 
 
 class Speakers:
-    """What of them is on this machine. They take 40 MB and stay once they are loaded."""
+    """What of them is on this machine. They stay once they are loaded."""
 
     def __init__(self, store: ModelStore) -> None:
         self._store = store
