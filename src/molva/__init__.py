@@ -11,11 +11,21 @@ from molva.errors import MolvaError
 from molva.transcript import Coverage, Segment, Transcript, Word
 
 if TYPE_CHECKING:
-    from molva.library import Transcriber, transcribe
+    from molva.library import SpeakerCount, Transcriber, transcribe
 
 __version__ = "0.1.0"
 
-__all__ = ["Coverage", "MolvaError", "Segment", "Transcriber", "Transcript", "Word", "__version__", "transcribe"]
+__all__ = [
+    "Coverage",
+    "MolvaError",
+    "Segment",
+    "SpeakerCount",
+    "Transcriber",
+    "Transcript",
+    "Word",
+    "__version__",
+    "transcribe",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -23,7 +33,7 @@ def __getattr__(name: str) -> object:
 
     `molva --help` should not wait for them, and the command line has to set NumPy up before its first import.
     """
-    if name in ("Transcriber", "transcribe"):
+    if name in ("SpeakerCount", "Transcriber", "transcribe"):
         from molva import library
 
         return getattr(library, name)

@@ -44,6 +44,7 @@
     ├── ClaimLost                  claim_lost           a job in hand was cancelled, or another server has it now
     ├── AddressRefused             address_refused      molva may not connect to where it is told to
     ├── FetchFailed                fetch_failed         a recording did not arrive from where it is said to be
+    ├── DiarizationUnavailable     diarization_not_available  speakers are asked for, and cannot be told apart here
     ├── ModelLoading               initializing         the server has started, its model has not
     ├── ShuttingDown               pool_closed          the server is draining
     └── Cancelled                  cancelled            the caller went away
@@ -366,6 +367,15 @@ class FetchFailed(MolvaError):
     """The recording could not be fetched from its URL."""
 
     code = "fetch_failed"
+
+
+class DiarizationUnavailable(MolvaError):
+    """Speakers cannot be told apart here."""
+
+    code = "diarization_not_available"
+
+    def __init__(self, way_out: str) -> None:
+        super().__init__(f"Speakers cannot be told apart here. {way_out}")
 
 
 class ModelLoading(MolvaError):

@@ -13,11 +13,16 @@ from molva.engines.cpu import usable_cores
 from molva.engines.silero import load_vad
 from molva.models.download import OnProgress
 from molva.models.store import ModelStore, default_model_dir
+from molva.runtime.diarization import Diarization
 from molva.runtime.loading import load_engine
 from molva.runtime.provision import AUTO, Hub, choose_model
 from molva.runtime.scheduler import Scheduler
+from molva.runtime.speakers import Speakers
 from molva.runtime.transcription import Transcription, transcribe_all
+from molva.speech.clustering import SpeakerCount
 from molva.transcript import Transcript
+
+__all__ = ["Recording", "SpeakerCount", "Transcriber", "transcribe"]
 
 Recording = str | AnySource
 """A path, the bytes of a file, an open binary file, or float samples: mono, 16 kHz, -1..1."""
@@ -51,6 +56,7 @@ class Transcriber:
         self._scheduler = Scheduler(workers)
         self._lane = self._scheduler.lane(engine)
         self._vad = load_vad()
+        self._speakers = Speakers(store)
 
     @property
     def info(self) -> EngineInfo:
@@ -63,15 +69,18 @@ class Transcriber:
         language: str | None = None,
         task: Task = "transcribe",
         on_progress: Callable[[Transcription], None] | None = None,
+        speakers: SpeakerCount | None = None,
     ) -> Transcript:
         """Transcribe one recording of any length.
 
-        `language` is an ISO 639-1 code, None to let the model tell. Raises AudioError, OptionError, InferenceError.
+        `language` is an ISO 639-1 code, None to let the model tell. `speakers`: tell them apart, as many as
+        `SpeakerCount` says; None does not. Raises AudioError, OptionError, InferenceError, DiarizationUnavailable.
         """
         options = Options(language=language, task=task)
         self.info.check(options)
         audio = Path(source) if isinstance(source, str) else source
-        return transcribe_all(audio, self._lane, self._vad, options, on_progress=on_progress)
+        diarization = None if speakers is None else Diarization(self._speakers.load(), speakers)
+        return transcribe_all(audio, self._lane, self._vad, options, on_progress=on_progress, diarization=diarization)
 
     def close(self) -> None:
         """Stop the threads and let the model go."""

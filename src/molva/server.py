@@ -52,6 +52,7 @@ from molva.runtime.memory import keep_one_heap
 from molva.runtime.provision import AUTO, Hub, choose_model
 from molva.runtime.recognizer import Recognizer
 from molva.runtime.scheduler import Lane, Scheduler
+from molva.runtime.speakers import Speakers
 from molva.settings import Settings
 from molva.speech.live import LiveRule
 from molva.spool import Spool
@@ -183,12 +184,14 @@ class _Server:
             observer=counters or NOBODY,
             store=ModelStore(settings.models),
             aliases=parse_aliases(settings.alias),
+            diarization=settings.diarization,
             load_at_start=settings.lifecycle == "eager",
             sessions=_session_limits(settings),
             origins=_origins(settings),
         )
         self._keys = KeyRing(settings.key_file, _extra_keys(settings))
         self._vad = load_vad()
+        self._speakers = Speakers(self._state.store)
         self._durable = Durable(settings, self._state, self._vad) if settings.jobs else None
         self._metrics_listener: socket.socket | None = None
         self._metrics_server: Uvicorn | None = None
@@ -286,6 +289,7 @@ class _Server:
         self._state.sessions = _session_limits(settings)
         self._state.origins = _origins(settings)
         self._state.aliases = aliases
+        self._state.diarization = settings.diarization
         if "api_key" in changed:
             self._keys.change_extra(_extra_keys(settings))
             self._state.ephemeral.forget(KEY_OF_SETTINGS)
@@ -331,6 +335,9 @@ class _Server:
                 workers = settings.workers or usable_cores()
                 expected = rehearse(choice.model, device=settings.device, precision=expected.precision, workers=workers)
             warm_road(self._vad)
+            self._speakers.load_if_here()
+            if settings.diarization and not self._speakers.loaded:
+                log.warning("--diarization: until its models are here, speakers are not told apart")
             gpu = read_gpu() if settings.device == "cuda" else None
             recognizer = self._assemble(expected)
             loop.call_soon_threadsafe(self._introduce, recognizer, gpu, choice.reason)
@@ -365,7 +372,7 @@ class _Server:
             timeout_s=settings.checkout_timeout_s,
             observer=self._state.observer,
         )
-        return Recognizer(scheduler, fleet, self._vad, admission, expected, self._state.observer)
+        return Recognizer(scheduler, fleet, self._vad, admission, expected, self._state.observer, self._speakers)
 
     def _introduce(self, recognizer: Recognizer, gpu: Gpu | None, reason: str) -> None:
         self._state.gpu = gpu

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
         "auto", description="What ends an utterance: silence, or in manual only stop."
     )
     min_silence_ms: Reloadable[int] = Field(500, ge=100, le=10_000, description="Silence that ends an utterance.")
+    diarization: Reloadable[bool] = Field(
+        False, description="Tell speakers apart where a native client does not say whether to."
+    )
     alias: Reloadable[tuple[str, ...]] = Field(
         (), description="A name for a model, as NAME=MODEL; may be given several times."
     )

@@ -1,6 +1,7 @@
 """The facts everybody passes around. Times are seconds from the start of the file or stream."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 #: Languages written without spaces between words; their words are joined by nothing.
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
@@ -20,6 +21,16 @@ class Word:
     """0..1, the mean over the word's tokens."""
     speaker: int | None = None
     """Zero-based; None where speakers were not asked for or not found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One stretch in which one speaker speaks; others may speak at the same time."""
+
+    start: float
+    end: float
+    speaker: int
+    """Zero-based, in order of appearance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,8 @@ class Transcript:
     coverage: Coverage
     declared_duration: float | None = None
     """What the container promised, where it did; more than `duration` means the file was cut short."""
+    diarization: Literal["done", "failed"] | None = None
+    """Whether speakers were told apart; None where nobody asked for it."""
 
     @property
     def text(self) -> str:

@@ -81,3 +81,20 @@ def test_a_model_that_cannot_be_loaded_is_a_problem(store: ModelStore) -> None:
     (model.directory / "v3_rnnt_decoder.onnx").write_bytes(b"no graph")
     [finding] = models.measure_speed(model, device="cpu", precision="fp32", workers=1, pool_size=None)
     assert finding.status == "problem"
+
+
+def test_speakers_that_nobody_wants_may_be_missing(tmp_path: Path) -> None:
+    assert models.check_speakers(ModelStore(tmp_path), wanted=False).status == "ok"
+
+
+def test_speakers_that_are_wanted_by_default_may_not(tmp_path: Path) -> None:
+    finding = models.check_speakers(ModelStore(tmp_path), wanted=True)
+    assert finding.status == "problem"
+    assert "molva models pull speakers" in finding.advice
+
+
+def test_models_of_speakers_that_are_here_are_tried(speaker_dir: Path, tmp_path: Path) -> None:
+    assert models.check_speakers(ModelStore(speaker_dir), wanted=True).status == "ok"
+    for name in ("segmentation-3.0.onnx", "wespeaker_resnet34.onnx"):
+        (tmp_path / name).write_bytes(b"no graph")
+    assert models.check_speakers(ModelStore(tmp_path), wanted=False).status == "warning"

@@ -117,3 +117,38 @@ def test_quantizing_by_hand(tmp_path: Path, tiny_dir: Path) -> None:
 def test_the_version_and_the_help_are_there(tmp_path: Path) -> None:
     assert run_molva("--version", home=tmp_path).stdout.decode().strip() == "0.1.0"
     assert b"transcribe" in run_molva("--help", home=tmp_path).stdout
+
+
+def test_speakers_are_marked(args: list[str | Path], tiny_dir: Path, speaker_dir: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    for folder in (tiny_dir, speaker_dir):
+        for file in folder.iterdir():
+            (models / file.name).symlink_to(file)
+    args[args.index(tiny_dir)] = models
+    result = run_molva(*args, "--speakers", "--num-speakers", "1", "-f", "srt", FIRST.path, home=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "[SPEAKER_0] " in result.stdout.decode()
+
+
+def test_without_their_models_it_says_how_to_get_them(args: list[str | Path], tmp_path: Path) -> None:
+    result = run_molva(*args, "--speakers", FIRST.path, home=tmp_path)
+    assert result.returncode == 1
+    assert b"molva models pull speakers" in result.stderr
+    assert result.stdout == b""
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--num-speakers", "2"], b"--speakers"),
+        (["--speakers", "--num-speakers", "0"], b"--num-speakers"),
+        (["--speakers", "--min-speakers", "3", "--max-speakers", "2"], b"--min-speakers"),
+    ],
+)
+def test_a_number_of_speakers_that_cannot_be_meant_is_wrong_usage(
+    args: list[str | Path], tmp_path: Path, flags: list[str], named: bytes
+) -> None:
+    result = run_molva(*args, *flags, FIRST.path, home=tmp_path)
+    assert result.returncode == 2
+    assert named in result.stderr

@@ -34,6 +34,7 @@ from molva.runtime.gpu import GpuPatience
 from molva.runtime.model_state import State
 from molva.runtime.recognizer import Recognizer
 from molva.runtime.scheduler import Lane, Scheduler
+from molva.runtime.speakers import Speakers
 from molva.samples import Samples
 from molva.server import Uvicorn, bind
 from molva.spool import Spool
@@ -117,6 +118,7 @@ def recognizer_over(
     idle_timeout_s: float | None = None,
     gpu: GpuPatience | None = None,
     observer: Observer = NOBODY,
+    speakers: Speakers | None = None,
 ) -> Recognizer:
     """A recogniser whose main model is not loaded yet; other models come from `load`."""
 
@@ -129,7 +131,7 @@ def recognizer_over(
         return load(name)
 
     fleet = Fleet(load_any, max_loaded=2, idle_timeout_s=idle_timeout_s, gpu=gpu)
-    return Recognizer(scheduler, fleet, load_vad(), admission, engine.info, observer)
+    return Recognizer(scheduler, fleet, load_vad(), admission, engine.info, observer, speakers)
 
 
 @contextmanager
@@ -155,6 +157,8 @@ def serving(
     observer: Observer = NOBODY,
     guards: Guards | None = None,
     connections: ConnectionRule | None = None,
+    speakers: Speakers | None = None,
+    diarization: bool = False,
 ) -> Iterator[Running]:
     """Serve `engine`, or a server that is still at its start where there is none.
 
@@ -174,6 +178,7 @@ def serving(
             origins=origins or OriginPolicy(),
             jobs=jobs,
             observer=observer,
+            diarization=diarization,
         )
         if engine is not None:
             admission = Admission(pool_size, max_waiting=max_waiting, timeout_s=checkout_timeout_s, observer=observer)
@@ -187,6 +192,7 @@ def serving(
                     idle_timeout_s=idle_timeout_s,
                     gpu=gpu,
                     observer=observer,
+                    speakers=speakers,
                 )
             )
         app = create_app(state, keys, guards)

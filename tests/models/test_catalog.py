@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molva.errors import UnknownModel
-from molva.models.catalog import CATALOG, DEFAULT_MODEL, ModelSpec, find, int8_names
+from molva.models.catalog import CATALOG, DEFAULT_MODEL, SPEAKERS, ModelSpec, find, find_any, int8_names
 
 SPECS = pytest.mark.parametrize("spec", CATALOG.values(), ids=lambda spec: spec.name)
 
@@ -98,3 +98,9 @@ def test_other_files_have_no_int8_sibling(name: str) -> None:
 def test_an_int8_file_has_no_int8_sibling_of_its_own(stem: str) -> None:
     for name in int8_names(f"{stem}_encoder.onnx"):
         assert int8_names(name) == ()
+
+
+def test_speakers_are_a_model_to_get_and_none_to_recognise_with() -> None:
+    assert find_any("speakers") is SPEAKERS
+    with pytest.raises(UnknownModel):
+        find("speakers")

@@ -611,3 +611,16 @@ def test_a_hub_that_takes_the_connection_and_says_nothing_is_as_good_as_none(
     with pytest.raises(HubUnreachable, match="does not answer"):
         puller()
     assert len(hub.requests) == 1
+
+
+# --- files of several repositories
+
+
+def test_each_file_comes_from_its_own_repository_and_gets_its_own_name(puller: Puller, hub: FakeHub) -> None:
+    config, weights = SPEC.files
+    spec = replace(SPEC, files=(config, replace(weights, repository="other/place", name_at_hub="onnx/model.onnx")))
+    hub.put("model.onnx", WEIGHTS)
+    puller(spec)
+    assert puller.arrived() == WHOLE
+    [seen] = hub.asked("model.onnx")
+    assert seen.path == "/other/place/resolve/main/onnx/model.onnx"

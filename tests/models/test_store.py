@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from molva.errors import ModelError, ModelNotInstalled
-from molva.models.catalog import CATALOG, ModelFile, ModelSpec, find
+from molva.models.catalog import CATALOG, SPEAKERS, ModelFile, ModelSpec, find
 from molva.models.store import FileCheck, ModelStore, Record, RecordedFile, default_model_dir
 
 RNNT = find("gigaam-v3-rnnt")
@@ -50,6 +50,19 @@ def test_gigastts_layout_works_as_it_is(store: ModelStore, tmp_path: Path) -> No
     fill(tmp_path, *RNNT_FILES, "v3_rnnt_encoder_int8.onnx", "wespeaker_resnet34.onnx", ".download.lock")
     assert store.require(RNNT).directory == tmp_path
     assert [model.spec for model in store.installed()] == [RNNT]
+
+
+def test_models_of_speakers_may_lie_where_gigastt_keeps_its_own(store: ModelStore, tmp_path: Path) -> None:
+    fill(tmp_path, "wespeaker_resnet34.onnx")
+    assert store.locate(SPEAKERS) is None
+    fill(tmp_path, "segmentation-3.0.onnx")
+    assert store.require(SPEAKERS).directory == tmp_path
+
+
+def test_models_of_speakers_are_nothing_to_recognise_with(store: ModelStore, tmp_path: Path) -> None:
+    fill(tmp_path / SPEAKERS.name, *(file.name for file in SPEAKERS.files))
+    assert store.locate(SPEAKERS) is not None
+    assert store.installed() == []
 
 
 def test_the_tiny_model_of_the_tests_is_such_a_folder() -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from molva.cli.console import show_downloads, stderr
-from molva.models.catalog import CATALOG, DEFAULT_MODEL, ModelSpec, find
+from molva.models.catalog import DEFAULT_MODEL, EVERYTHING, ModelSpec, find_any
 from molva.models.store import InstalledModel, ModelStore
 
 app = typer.Typer(help="List, get, check and remove models.", no_args_is_help=True)
@@ -42,9 +42,9 @@ def list_models(
 ) -> None:
     """Show every model molva knows, and where the installed ones are."""
     store = ModelStore(model_dir)
-    where = {spec.name: store.locate(spec) for spec in CATALOG.values()}
+    where = {spec.name: store.locate(spec) for spec in EVERYTHING.values()}
     if as_json:
-        typer.echo(json.dumps([_as_dict(spec, where[spec.name]) for spec in CATALOG.values()], indent=2))
+        typer.echo(json.dumps([_as_dict(spec, where[spec.name]) for spec in EVERYTHING.values()], indent=2))
         return
     from rich.table import Table
 
@@ -54,11 +54,11 @@ def list_models(
     table.add_column("SIZE", justify="right", no_wrap=True)
     table.add_column("LICENCE", no_wrap=True)
     table.add_column("INSTALLED", overflow="fold")
-    for spec in CATALOG.values():
+    for spec in EVERYTHING.values():
         installed = where[spec.name]
         table.add_row(
             f"{spec.name} (default)" if spec.name == DEFAULT_MODEL else spec.name,
-            " ".join(spec.languages) if len(spec.languages) < 10 else f"{len(spec.languages)} languages",
+            " ".join(spec.languages) or "any" if len(spec.languages) < 10 else f"{len(spec.languages)} languages",
             "?" if spec.size_bytes is None else decimal(spec.size_bytes),
             spec.licence,
             str(installed.directory) if installed else "-",
@@ -87,7 +87,7 @@ def pull_models(
     start_logging("info")
     store, hub = ModelStore(model_dir), provision.Hub.from_environment()
     hub = provision.Hub(endpoint or hub.endpoint, hub.token)
-    specs = [find(name) for name in names]
+    specs = [find_any(name) for name in names]
     for spec in specs:
         with show_downloads(stderr) as progress:
             installed = provision.obtain(spec, store, hub, progress)
@@ -103,7 +103,7 @@ def verify(
 ) -> None:
     """Hash the files of the installed models, or of one, and compare with what they must be."""
     store = ModelStore(model_dir)
-    specs = [find(name)] if name else [installed.spec for installed in store.installed()]
+    specs = [find_any(name)] if name else [spec for spec in EVERYTHING.values() if store.locate(spec)]
     sound = True
     for spec in specs:
         checks = store.verify(spec)
@@ -127,7 +127,7 @@ def remove(
 ) -> None:
     """Delete a model, or what an unfinished download left of it."""
     store = ModelStore(model_dir)
-    spec = find(name)
+    spec = find_any(name)
     if not yes:
         typer.confirm(f"Delete {name} from {store.directory}?", abort=True)
     store.remove(spec)
@@ -136,7 +136,7 @@ def remove(
 @app.command()
 def path(model_dir: ModelDir, name: Name) -> None:
     """Print the folder an installed model is in."""
-    typer.echo(ModelStore(model_dir).require(find(name)).directory)
+    typer.echo(ModelStore(model_dir).require(find_any(name)).directory)
 
 
 def _as_dict(spec: ModelSpec, installed: InstalledModel | None) -> dict[str, object]:

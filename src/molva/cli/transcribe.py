@@ -16,10 +16,11 @@ from rich.text import Text
 
 from molva.cli.console import show_downloads, stderr
 from molva.cli.models import ModelDir
-from molva.errors import AudioError, InferenceError
+from molva.errors import AudioError, InferenceError, OptionError
 
 if TYPE_CHECKING:
     from molva.runtime.transcription import Transcription
+    from molva.speech.clustering import SpeakerCount
 
 SOME_FILES_FAILED = 3
 STDIN = Path("-")
@@ -42,6 +43,12 @@ def transcribe(
     max_chars_per_line: Annotated[int, typer.Option(min=0, help="Longest subtitle in characters; 0 for any.")] = 80,
     max_words_per_line: Annotated[int, typer.Option(min=0, help="Longest subtitle in words; 0 for any.")] = 14,
     word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Table of words in Markdown.")] = False,
+    speakers: Annotated[
+        bool, typer.Option("--speakers", help="Tell speakers apart; needs `molva models pull speakers`.")
+    ] = False,
+    num_speakers: Annotated[int | None, typer.Option(help="How many speakers there are, with --speakers.")] = None,
+    min_speakers: Annotated[int | None, typer.Option(help="At least so many.")] = None,
+    max_speakers: Annotated[int | None, typer.Option(help="At most so many.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is going on.")] = False,
 ) -> None:
     """Transcribe recordings to standard output or to files.
@@ -56,6 +63,9 @@ def transcribe(
     chosen = parse_format(format_name)
     if task not in ("transcribe", "translate"):
         raise typer.BadParameter("must be transcribe or translate", param_hint="--task")
+    count = count_speakers(num_speakers, min_speakers, max_speakers) if speakers else None
+    if not speakers and (num_speakers, min_speakers, max_speakers) != (None, None, None):
+        raise typer.BadParameter("numbers of speakers need --speakers", param_hint="--speakers")
     targets = plan_output(files, output_dir, chosen.extension, one_only=chosen.name in ("srt", "vtt", "md", "tsv"))
     layout = Layout(max_chars_per_line, max_words_per_line, word_timestamps)
     with show_downloads(stderr) as on_download:
@@ -74,6 +84,7 @@ def transcribe(
                         language=language,
                         task="translate" if task == "translate" else "transcribe",
                         on_progress=on_progress,
+                        speakers=count,
                     )
                 write_output(render(transcript, chosen, layout), target)
             except (AudioError, InferenceError) as error:
@@ -84,11 +95,23 @@ def transcribe(
                 failed = True
                 print(f"molva: {error.filename or file}: {error.strerror}", file=sys.stderr)
                 continue
+            if transcript.diarization == "failed":
+                print(f"molva: {file}: speakers could not be told apart; --verbose tells why", file=sys.stderr)
             if transcript.declared_duration is not None:
                 missing = transcript.declared_duration - transcript.duration
                 print(f"molva: {file}: the file is cut short; {missing:.1f} s are missing at its end", file=sys.stderr)
     if failed:
         raise typer.Exit(SOME_FILES_FAILED)
+
+
+def count_speakers(num: int | None, minimum: int | None, maximum: int | None) -> "SpeakerCount":
+    """How many speakers there may be, in the words of the command line."""
+    from molva.speech.clustering import SpeakerCount
+
+    try:
+        return SpeakerCount.of(num, minimum, maximum)
+    except OptionError as error:
+        raise typer.BadParameter(str(error), param_hint=f"--{error.option.replace('_', '-')}") from error
 
 
 def plan_output(files: list[Path], folder: Path | None, extension: str, *, one_only: bool) -> list[Path | None]:

@@ -78,6 +78,7 @@ def _model(settings: Settings, *, verify: bool, quick: bool, running: bool) -> I
     spec, model = models.locate(settings.model, store)
     yield software.check_device(device, spec.family, read_gpu)
     yield models.check_model(spec, model, store)
+    yield models.check_speakers(store, wanted=settings.diarization)
     weights = models.weights_bytes(spec, model, device=device, precision=precision)
     yield from machine.check_disks(
         {

@@ -7,13 +7,14 @@ from rich.filesize import decimal
 from molva.doctor.finding import Finding, ok, problem, warning
 from molva.engines.cpu import usable_cores
 from molva.engines.gigaam.quantize import saturates
-from molva.errors import ModelError
+from molva.errors import DiarizationUnavailable, ModelError
 from molva.models import packages
-from molva.models.catalog import DEFAULT_MODEL, ModelSpec, find
+from molva.models.catalog import DEFAULT_MODEL, SPEAKERS, ModelSpec, find
 from molva.models.store import InstalledModel, ModelStore
 from molva.runtime.capacity import SESSION_OVERHEAD, sustained_sessions
 from molva.runtime.loading import fp32_encoder, int8_encoder, load_engine, measure, size_mb
 from molva.runtime.provision import AUTO, choose_here
+from molva.runtime.speakers import Speakers
 
 
 def locate(name: str, store: ModelStore) -> tuple[ModelSpec, InstalledModel | None]:
@@ -76,6 +77,19 @@ def check_precision(model: InstalledModel, *, device: str, precision: str) -> Fi
             f"molva quantize --force {model.spec.name}, or serve with --precision fp32.",
         )
     return ok("precision", f"int8: {quantized.name}")
+
+
+def check_speakers(store: ModelStore, *, wanted: bool) -> Finding:
+    """Whether speakers can be told apart; no matter where nobody wants it by default."""
+    try:
+        Speakers(store).load()
+    except DiarizationUnavailable as error:
+        if wanted:
+            return problem("speakers", "--diarization is on, and cannot be served", str(error))
+        if store.locate(SPEAKERS):
+            return warning("speakers", "their models are here and cannot be used", str(error))
+        return ok("speakers", "not told apart: their models are not here")
+    return ok("speakers", "can be told apart")
 
 
 def wants_int8(model: InstalledModel, *, device: str, precision: str) -> bool:

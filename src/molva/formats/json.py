@@ -20,6 +20,8 @@ def write_json(transcript: Transcript) -> str:
     }
     if transcript.declared_duration is not None:
         body["declared_duration"] = _milliseconds(transcript.declared_duration)
+    if transcript.diarization is not None:
+        body["diarization"] = transcript.diarization
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -27,6 +27,7 @@ from molva.http.openai.models import model_objects
 from molva.http.problems import problem, problem_of
 from molva.http.rendering import Rendering
 from molva.http.schemas import ERRORS, Health, ModelInfo, NotReady, Ready, TranscriptBody
+from molva.http.speakers import SpeakerWish
 from molva.http.sse import EventStream, data_frame, with_heartbeats
 from molva.http.state import ServerState, limits_of
 from molva.observer import Observer
@@ -67,6 +68,7 @@ async def health(request: Request) -> Health:
         variant=info.variant if info else None,
         punctuation=info.punctuation if info else None,
         itn=info.punctuation if info else None,
+        diarization=state.recognizer is not None and state.recognizer.diarizes,
     )
 
 
@@ -92,7 +94,8 @@ async def ready(request: Request) -> Response:
 async def models(request: Request) -> ModelInfo:
     """The main model, in gigastt's shape and OpenAI's list at once."""
     state: ServerState = request.app.state.server
-    info = state.admit().info
+    recognizer = state.admit()
+    info = recognizer.info
     return ModelInfo(
         id=info.model,
         name=info.title,
@@ -104,7 +107,7 @@ async def models(request: Request) -> ModelInfo:
         pool_available=state.pool_available,
         supported_formats=SUPPORTED_FORMATS,
         supported_rates=SUPPORTED_RATES,
-        diarization=False,
+        diarization=recognizer.diarizes,
         variant=info.variant,
         punctuation=info.punctuation,
         itn=info.punctuation,
@@ -122,6 +125,7 @@ async def models(request: Request) -> ModelInfo:
 async def transcribe(
     request: Request,
     rendering: Annotated[Rendering, Depends()],
+    wish: Annotated[SpeakerWish, Depends()],
     language: Annotated[str | None, Query(description="ISO 639-1 code; absent or auto lets the model tell")] = None,
     task: Annotated[Task, Query(description="translate goes to English, where the model can")] = "transcribe",
 ) -> Response:
@@ -131,12 +135,13 @@ async def transcribe(
     body = await _read_body(request)
     rendering.check()
     options = _options(language, task)
+    speakers = wish.count(by_default=state.diarization and recognizer.diarizes)
 
     async def run() -> Response:
         limits = limits_of(request)
         timeout_s = limits.inference_timeout_s
         with await recognizer.open(
-            body, options, max_duration_s=limits.max_audio_s, timeout_s=timeout_s
+            body, options, max_duration_s=limits.max_audio_s, timeout_s=timeout_s, speakers=speakers
         ) as recognition:
             started = time.perf_counter()
             try:

@@ -37,6 +37,7 @@ STATUS: dict[type[MolvaError], int] = {
     errors.StoreFull: 507,
     errors.AddressRefused: 400,
     errors.FetchFailed: 400,
+    errors.DiarizationUnavailable: 409,
 }
 
 

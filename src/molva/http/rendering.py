@@ -31,7 +31,7 @@ class Rendering:
         return Response(
             # In a thread: ten hours of words are too many to lay out on the event loop.
             await asyncio.to_thread(render, transcript, chosen, layout),
-            headers=self._download_header(chosen),
+            headers={**self._download_header(chosen), **_diarization_header(transcript)},
             media_type=chosen.media_type,
         )
 
@@ -42,3 +42,8 @@ class Rendering:
         legal = self.download and all(" " <= char <= "~" and char not in '"\\/' for char in self.download)
         name = self.download if legal else f"transcript.{chosen.extension}"
         return {"content-disposition": f'attachment; filename="{name}"'}
+
+
+def _diarization_header(transcript: Transcript) -> dict[str, str]:
+    """In every format: in most of them a text without speakers does not tell that they were looked for."""
+    return {} if transcript.diarization is None else {"x-diarization": transcript.diarization}

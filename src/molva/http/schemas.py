@@ -20,6 +20,7 @@ class Health(BaseModel):
     variant: str | None
     punctuation: bool | None
     itn: bool | None
+    diarization: Annotated[bool, Field(description="Whether the models that tell speakers apart are loaded")] = False
 
 
 class Ready(BaseModel):
@@ -97,6 +98,9 @@ class TranscriptBody(BaseModel):
     declared_duration: Annotated[
         float | None, Field(description="Present when the file is shorter than its header says")
     ] = None
+    diarization: Annotated[
+        Literal["done", "failed"] | None, Field(description="Present when speakers were asked for")
+    ] = None
 
 
 class Problem(BaseModel):
@@ -124,6 +128,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     401: _documented("`invalid_api_key`, where the server asks for keys; /v1/models tells it in OpenAI's shape"),
     403: _documented("`origin_denied`, `host_denied`"),
     408: _documented("`body_timeout`"),
+    409: _documented("`diarization_not_available`: the models that tell speakers apart are not here"),
     413: _documented("`payload_too_large`"),
     429: _documented("`rate_limited`, `quota_exceeded`, with Retry-After"),
     422: _documented("`transcription_error` or `invalid_audio`: the file cannot be decoded or is too long"),

@@ -103,6 +103,8 @@ class ServerState:
     """Raises AddressRefused. Looks nothing up."""
     fetch: Fetch | None = None
     """None where recordings are taken from clients only."""
+    diarization: bool = False
+    """Whether speakers are told apart for native clients who do not say what they want."""
     load_at_start: bool = True
     """Whether the model is loaded before the doors open, or by the first who needs it."""
     gpu: Gpu | None = None

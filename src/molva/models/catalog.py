@@ -5,13 +5,14 @@ is then what a download is checked against.
 """
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
 from molva.errors import UnknownModel
 
-Family = Literal["gigaam", "whisper"]
+Family = Literal["gigaam", "whisper", "speakers"]
 
 DEFAULT_MODEL = "gigaam-v3-e2e-rnnt"
 
@@ -32,7 +33,7 @@ WHISPER_LANGUAGES = (
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file of a model, by its name at the hub and on the disk."""
+    """One file of a model."""
 
     name: str
     sha256: str | None = None
@@ -40,6 +41,10 @@ class ModelFile:
     """Bytes."""
     optional: bool = False
     """The engine has a default for what is in it."""
+    repository: str | None = None
+    """At the hub, where it is not the model's."""
+    name_at_hub: str | None = None
+    """With its folder, where it is not the name on the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +89,19 @@ def int8_names(name: str) -> tuple[str, ...]:
 
 def find(name: str) -> ModelSpec:
     """The model called `name`. Raises UnknownModel, which suggests a near name where there is one."""
-    if spec := CATALOG.get(name):
+    return _find(name, CATALOG)
+
+
+def find_any(name: str) -> ModelSpec:
+    """As `find`, also of models that recognise nothing themselves."""
+    return _find(name, EVERYTHING)
+
+
+def _find(name: str, among: Mapping[str, ModelSpec]) -> ModelSpec:
+    if spec := among.get(name):
         return spec
     error = UnknownModel(name)
-    if near := difflib.get_close_matches(name.lower(), CATALOG, n=1):
+    if near := difflib.get_close_matches(name.lower(), among, n=1):
         error.args = (f"{error} Did you mean '{near[0]}'?",)
     raise error
 
@@ -313,4 +327,33 @@ _WHISPER = (
 )
 
 CATALOG = MappingProxyType({spec.name: spec for spec in (*_GIGAAM, *_WHISPER)})
-"""Every model by its name, the recommended ones first."""
+"""Every model that recognises speech by its name, the recommended ones first."""
+
+SPEAKERS = ModelSpec(
+    name="speakers",
+    family="speakers",
+    variant="pyannote-wespeaker",
+    repository="onnx-community/wespeaker-voxceleb-resnet34-LM",
+    revision="main",
+    files=(
+        ModelFile(
+            "segmentation-3.0.onnx",
+            repository="onnx-community/pyannote-segmentation-3.0",
+            name_at_hub="onnx/model.onnx",
+        ),
+        ModelFile(
+            "wespeaker_resnet34.onnx",
+            # gigastt holds its download to this very hash.
+            "3955447b0499dc9e0a4541a895df08b03c69098eba4e56c02b5603e9f7f4fcbb",
+            26_535_549,
+            name_at_hub="onnx/model.onnx",
+        ),
+    ),
+    licence="MIT, CC-BY-4.0",
+    languages=(),
+    punctuation=False,
+)
+"""Tells speakers apart, beside any of the others: segmentation and embedding."""
+
+EVERYTHING = MappingProxyType({**CATALOG, SPEAKERS.name: SPEAKERS})
+"""Every model by its name."""

@@ -14,6 +14,8 @@ from molva.models.store import InstalledModel, ModelStore, RecordedFile
 
 RETRIES = 5
 """Failures in a row that bring no new byte, before giving up."""
+MAIN = "main"
+"""Revision of files that lie in another repository than their model's."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 
@@ -65,14 +67,16 @@ def pull(
         with Hub(endpoint, token) as hub:
             for file in missing:
                 partial = Partial(folder / file.name)
+                at_home = file.repository in (None, spec.repository)
                 try:
-                    facts = _fetch(hub, spec, revision, file, partial, progress, sleep)
+                    facts = _fetch(hub, spec, revision if at_home else MAIN, file, partial, progress, sleep)
                 except NotAtHub:
                     if file.optional:
                         continue
                     raise
                 # A branch may move on while its files are being fetched: the others are taken from the same commit.
-                revision = facts.commit or revision
+                if at_home:
+                    revision = facts.commit or revision
                 # Before the file gets its name: it is never there without a record.
                 store.record(spec, revision, file.name, _accept(partial, file, facts))
                 partial.finish()
@@ -96,7 +100,9 @@ def _fetch(
     failures, furthest = 0, partial.size
     while True:
         try:
-            with hub.open(spec.repository, revision, file.name, partial.held()) as answer:
+            with hub.open(
+                file.repository or spec.repository, revision, file.name_at_hub or file.name, partial.held()
+            ) as answer:
                 _receive(answer, file, partial, progress)
                 return answer.facts
         except Interrupted as interruption:

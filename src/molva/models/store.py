@@ -76,8 +76,8 @@ def default_model_dir() -> Path:
 class ModelStore:
     """The models under one directory, each in `<directory>/<model name>/`.
 
-    GigaAM files may also lie in `<directory>` itself, as gigastt keeps them: their names tell the models apart.
-    Whisper's files have the same names in every size, so they do not count there.
+    Files of GigaAM and of speakers may also lie in `<directory>` itself, as gigastt keeps them: their names tell the
+    models apart. Whisper's files have the same names in every size, so they do not count there.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -90,7 +90,7 @@ class ModelStore:
     def locate(self, spec: ModelSpec) -> InstalledModel | None:
         """Where the files of `spec` are; None unless all that an engine needs are there."""
         folders = [self.folder(spec)]
-        if spec.family == "gigaam":
+        if spec.family in ("gigaam", "speakers"):
             folders.append(self.directory)
         for folder in folders:
             if not _missing(spec, _file_names(folder)):
@@ -104,7 +104,7 @@ class ModelStore:
         raise ModelNotInstalled(f"Model '{spec.name}' is not installed. Get it with `molva models pull {spec.name}`.")
 
     def installed(self) -> list[InstalledModel]:
-        """Every model of the catalog that is here, in the catalog's order."""
+        """Every model of the catalog that is here and recognises speech, in the catalog's order."""
         return [installed for spec in CATALOG.values() if (installed := self.locate(spec))]
 
     def remove(self, spec: ModelSpec) -> None:

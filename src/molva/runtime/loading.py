@@ -95,7 +95,7 @@ def prepare(model: InstalledModel, *, device: str, precision: str) -> EngineInfo
         precision = choose_encoder(model, device=device, precision=precision).precision
     return EngineInfo(
         model=spec.name,
-        family=spec.family,
+        family="whisper" if spec.family == "whisper" else "gigaam",
         variant=spec.variant,
         languages=spec.languages,
         tasks=whisper.tasks(spec.variant) if spec.family == "whisper" else ("transcribe",),

@@ -5,12 +5,12 @@ attempt takes up again the very same windows.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from molva.audio.array import AnySource, ArrayReader, open_audio
-from molva.audio.decode import AudioReader
+from molva.audio.array import AnySource, open_audio
 from molva.errors import Cancelled
+from molva.samples import Samples
 from molva.speech.buffer import SampleBuffer
 from molva.speech.chunks import Window, WindowPlanner, WindowRule
 from molva.speech.vad import VadModel, VadStream
@@ -55,10 +55,10 @@ def plan(source: AnySource, vad: VadModel, rule: WindowRule, *, cancelled: threa
         return Plan(tuple(windows), round(reader.duration, 3))
 
 
-def cut(reader: AudioReader | ArrayReader, windows: Sequence[PlannedWindow]) -> Iterator[Window]:
+def cut(blocks: Iterable[Samples], windows: Sequence[PlannedWindow]) -> Iterator[Window]:
     """The planned windows with their audio, which comes from the recording that they were planned for."""
     audio, waiting = SampleBuffer(), list(reversed(windows))
-    for block in reader:
+    for block in blocks:
         audio.append(block)
         while waiting and waiting[-1].start + waiting[-1].size <= audio.end:
             window = waiting.pop()

@@ -15,9 +15,10 @@ from typing import Self
 from molva import tracing
 from molva.audio.array import AnySource, open_audio
 from molva.engines.base import EngineInfo, Options
-from molva.errors import Busy, ModelNotReady, MolvaError
+from molva.errors import Busy, DiarizationUnavailable, ModelNotReady, MolvaError
 from molva.observer import NOBODY, Observer
 from molva.runtime.admission import Admission
+from molva.runtime.diarization import Diarization
 from molva.runtime.fleet import Fleet, InMemory, Lease
 from molva.runtime.futures import in_context, when_done
 from molva.runtime.live import Event, LiveStream
@@ -25,8 +26,10 @@ from molva.runtime.metering import METER
 from molva.runtime.model_state import ModelEvent, ModelState
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Scheduler
+from molva.runtime.speakers import SpeakerModels, Speakers
 from molva.runtime.transcription import Transcription
 from molva.speech.chunks import WindowRule
+from molva.speech.clustering import SpeakerCount
 from molva.speech.live import LiveRule
 from molva.speech.vad import VadModel
 from molva.transcript import Segment, Transcript
@@ -181,14 +184,18 @@ class Recognizer:
         admission: Admission,
         expected: EngineInfo,
         observer: Observer = NOBODY,
+        speakers: Speakers | None = None,
     ) -> None:
-        """`expected` is what is known, before it is loaded, of the model that serves whoever asks for none."""
+        """`expected` is what is known, before it is loaded, of the model that serves whoever asks for none. Without
+        `speakers` none are told apart.
+        """
         self.admission = admission
         self._scheduler = scheduler
         self._fleet = fleet
         self._vad = vad
         self._expected = expected
         self._observer = observer
+        self._speakers = speakers
         self._threads = ThreadPoolExecutor(admission.requests.total, thread_name_prefix="transcription")
         self._listeners: list[Callable[[ModelEvent], None]] = []
         fleet.watchers.append(self._on_change)
@@ -201,6 +208,17 @@ class Recognizer:
     def info_of(self, name: str) -> EngineInfo | None:
         """Of any model, as it was when it was loaded last; None before that."""
         return self._fleet.info(name)
+
+    @property
+    def diarizes(self) -> bool:
+        """Whether the models that tell speakers apart are loaded."""
+        return self._speakers is not None and self._speakers.loaded
+
+    async def load_speakers(self) -> SpeakerModels:
+        """The models that tell speakers apart, loaded first where they are not. Raises DiarizationUnavailable."""
+        if self._speakers is None:
+            raise DiarizationUnavailable("This server has no models for it.")
+        return await asyncio.to_thread(self._speakers.load)
 
     @property
     def in_memory(self) -> list[InMemory]:
@@ -269,13 +287,16 @@ class Recognizer:
         max_duration_s: float | None,
         timeout_s: float | None = None,
         rule: WindowRule | None = None,
+        speakers: SpeakerCount | None = None,
     ) -> Recognition:
         """Wait for a place. What is wrong with the audio comes from the recognition.
 
         `rule`: where windows are cut. `timeout_s`: after so long no window is begun any more, and the recognition
-        raises InferenceTimeout.
-        Raises Busy, ShuttingDown, ModelError, and OptionError for options that the engine cannot serve.
+        raises InferenceTimeout. `speakers`: tell them apart; None does not.
+        Raises Busy, ShuttingDown, ModelError, DiarizationUnavailable, and OptionError for options that the engine
+        cannot serve.
         """
+        models = None if speakers is None else await self.load_speakers()
         lease = await self._lend(model)
         try:
             lease.lane.info.check(options)
@@ -284,6 +305,10 @@ class Recognizer:
             lease.release()
             raise
         cancelled = threading.Event()
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        diarization = None
+        if models is not None and speakers is not None:
+            diarization = Diarization(models, speakers, deadline=deadline)
         transcription = Transcription(
             source,
             lease.lane,
@@ -292,7 +317,8 @@ class Recognizer:
             max_duration_s=max_duration_s,
             cancelled=cancelled,
             rule=rule,
-            deadline=None if timeout_s is None else time.monotonic() + timeout_s,
+            deadline=deadline,
+            diarization=diarization,
         )
 
         meter = METER.get()

@@ -9,16 +9,19 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from typing import Any
 
 from molva import tracing
 from molva.audio.array import AnySource, ArrayReader, open_audio
 from molva.audio.decode import AudioReader
 from molva.engines.base import Hypothesis, Options
 from molva.errors import Cancelled, InferenceTimeout
+from molva.runtime.diarization import Diarization
 from molva.runtime.plan import Plan, cut
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Lane
-from molva.samples import seconds
+from molva.samples import Samples, seconds
+from molva.speech.attribution import attribute
 from molva.speech.chunks import Window, WindowPlanner, WindowRule
 from molva.speech.stitch import Stitcher
 from molva.speech.vad import VadModel, VadStream
@@ -56,10 +59,13 @@ class Transcription:
         priority: Priority = Priority.REQUEST,
         resumption: Resumption | None = None,
         window_timeout_s: float | None = None,
+        diarization: Diarization | None = None,
     ) -> None:
         """`rule`: where windows are cut; they are never longer than the engine takes. `deadline`, in
         `time.monotonic()`: no window is begun later, and the iteration raises InferenceTimeout. It does so too when
-        `window_timeout_s` pass while it waits for one window. `resumption`: in the place of a rule.
+        `window_timeout_s` pass while it waits for one window. `resumption`: in the place of a rule. `diarization`: told
+        all audio, and closed with the iteration; the words of the transcript have speakers then, those of the segments
+        that were yielded before do not.
         """
         self._deadline = deadline
         self._source = source
@@ -72,6 +78,7 @@ class Transcription:
         self._priority = priority
         self._resumption = resumption
         self._window_timeout_s = window_timeout_s
+        self._diarization = diarization
         self._submitted = self._finished = 0
         self._stitcher = Stitcher()
         self._in_flight: deque[tuple[Window, Future[Hypothesis]]] = deque()
@@ -113,11 +120,16 @@ class Transcription:
         finally:
             for _, future in self._in_flight:
                 future.cancel()
+            if self._diarization is not None:
+                self._diarization.close()
 
     @property
-    def running(self) -> list[Future[Hypothesis]]:
-        """Windows that are still decoded although the iteration has ended: nothing in hand is interrupted."""
-        return [future for _, future in self._in_flight if not future.done()]
+    def running(self) -> list[Future[Any]]:
+        """What still runs although the iteration has ended: nothing in hand is interrupted."""
+        futures: list[Future[Any]] = [future for _, future in self._in_flight]
+        if self._diarization is not None:
+            futures += self._diarization.running
+        return [future for future in futures if not future.done()]
 
     def give_up(self) -> None:
         """Wait for no window any more, also where the engine hangs. May be called from another thread."""
@@ -133,12 +145,15 @@ class Transcription:
         return self._language or (languages[0] if len(languages) == 1 else UNDETERMINED)
 
     def _result(self, reader: AudioReader | ArrayReader) -> Transcript:
+        turns = None if self._diarization is None else self._diarization.finish()
+        self._check_cancelled()
         return Transcript(
-            segments=tuple(self._segments),
+            segments=attribute(self._segments, turns or ()),
             duration=round(reader.duration, 3),
             language=self.language,
             coverage=Coverage(speech_s=seconds(self._speech), transcribed_s=seconds(self._transcribed)),
             declared_duration=reader.declared_duration if reader.shortfall_s > 0 else None,
+            diarization=None if self._diarization is None else "failed" if turns is None else "done",
         )
 
     def _submit(self, window: Window) -> None:
@@ -152,15 +167,21 @@ class Transcription:
         self._submitted += 1
         self._in_flight.append((window, future))
 
-    def _windows(self, reader: AudioReader | ArrayReader) -> Iterator[Window]:
+    def _blocks(self, reader: AudioReader | ArrayReader) -> Iterator[Samples]:
         for block in reader:
             self._check_cancelled()
+            if self._diarization is not None:
+                self._diarization.feed(block)
+            yield block
+
+    def _windows(self, reader: AudioReader | ArrayReader) -> Iterator[Window]:
+        for block in self._blocks(reader):
             yield from self._planner.feed(block, self._vad.feed(block))
         yield from self._planner.flush(self._vad.flush())
 
     def _planned(self, reader: AudioReader | ArrayReader) -> Iterator[Window]:
         assert self._resumption is not None  # noqa: S101 - the only caller has asked
-        for window in cut(reader, self._resumption.plan.windows):
+        for window in cut(self._blocks(reader), self._resumption.plan.windows):
             self._check_cancelled()
             yield window
 
@@ -201,9 +222,10 @@ def transcribe_all(
     options: Options,
     *,
     on_progress: Callable[[Transcription], None] | None = None,
+    diarization: Diarization | None = None,
 ) -> Transcript:
     """The whole of one recording in one call; `on_progress` is told after every segment."""
-    transcription = Transcription(source, lane, vad, options)
+    transcription = Transcription(source, lane, vad, options, diarization=diarization)
     for _ in transcription:
         if on_progress is not None:
             on_progress(transcription)

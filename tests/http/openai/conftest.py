@@ -44,7 +44,7 @@ class Speaker(FakeEngine):
         self.info = replace(
             self.info,
             model=model,
-            family=spec.family,
+            family="whisper" if spec.family == "whisper" else "gigaam",
             languages=spec.languages,
             tasks=("transcribe", "translate") if spec.translates else ("transcribe",),
         )

@@ -1,0 +1,223 @@
+"""Samples -> who spoke when. The two models are handed in.
+
+Windows of ten seconds, each half over the next, are segmented for up to three local speakers. Their middles are joined
+to three tracks, in which stretches of speech end at pauses and changes of speaker. Each stretch is embedded, and the
+embeddings of the whole recording are clustered. A track alone is nobody: the segmentation often gives two voices that
+take turns one track, and the embeddings of the stretches tell them apart.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise, permutations
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molva.samples import SAMPLE_RATE, Samples, seconds
+from molva.speech.buffer import SampleBuffer
+from molva.speech.clustering import Embedding, SpeakerCount, cluster
+from molva.transcript import Turn
+
+Activity: TypeAlias = NDArray[np.bool_]
+"""Who speaks in each frame, shape (n_frames, LOCAL_SPEAKERS)."""
+
+LOCAL_SPEAKERS = 3
+WINDOW = 10 * SAMPLE_RATE
+"""Samples of one window."""
+FRAME = 270
+"""Samples from one frame to the next."""
+FIRST_FRAME = 360
+"""Where the first frame of a window begins, in samples: the model sees 991 samples around each."""
+HOP_FRAMES = 296
+"""From one window to the next: half a window in whole frames, so that those of all windows coincide."""
+HOP = HOP_FRAMES * FRAME
+
+STRETCH_FRAMES = 90
+"""A second and a half: a longer stretch is embedded in parts, in case two voices are in it."""
+BREATH_FRAMES = 5
+"""Silence so short, 0.08 s, does not end a stretch."""
+LONGEST_FRAMES = 1200
+"""Twenty seconds: after so long the end of a stretch is not waited for."""
+MIN_FRAMES = 12
+"""What is shorter, 0.2 s, is no speech of anybody."""
+PAUSE_S = 1.0
+"""A pause so short, in which nobody else speaks, does not end a turn."""
+
+
+class Segment(Protocol):
+    """A segmentation model."""
+
+    def __call__(self, window: Samples, /) -> Activity:
+        """Activity in `WINDOW` samples. Raises InferenceError."""
+        ...
+
+
+class Embed(Protocol):
+    """An embedding model."""
+
+    def __call__(self, pieces: Sequence[Samples], /) -> Embedding | None:
+        """The voice in `pieces`; None where there is too little of it. Raises InferenceError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Speech of one track without a pause. Frames are those of the recording."""
+
+    begin: int
+    end: int
+    embedding: Embedding
+    speech_s: float
+    """Seconds that the embedding was made from."""
+
+
+class Diarizer:
+    """One recording, fed in blocks of any size.
+
+    Keeps half a minute of audio, and of the rest a vector for each stretch: some 60 kB a minute.
+    """
+
+    def __init__(self, segment: Segment, embed: Embed) -> None:
+        self._segment = segment
+        self._embed = embed
+        self._audio = SampleBuffer()
+        self._windows = 0
+        self._previous: Activity | None = None
+        self._tracks: Activity = np.zeros((0, LOCAL_SPEAKERS), np.bool_)
+        """From frame `_first` on, as far as it is settled."""
+        self._first = 0
+        self._cut_to = [0] * LOCAL_SPEAKERS
+        """The frame of each track up to which its stretches are embedded."""
+        self._stretches: list[_Stretch] = []
+
+    def feed(self, samples: Samples, stop: Callable[[], bool] = lambda: False) -> None:
+        """The recording's next samples. `stop` is asked before each window. Raises InferenceError."""
+        self._audio.append(samples)
+        while self._audio.end >= self._next + WINDOW and not stop():
+            self._take(self._audio.cut_out(self._next, self._next + WINDOW))
+            self._cut(last=False)
+
+    def finish(self, count: SpeakerCount) -> tuple[Turn, ...]:
+        """The turns of the whole, by their starts; speakers are numbered as they appear. Raises InferenceError."""
+        end = self._audio.end
+        if end > (self._next + WINDOW - HOP if self._windows else 0):
+            rest = self._audio.cut_out(self._next, end)
+            self._take(np.concatenate([rest, np.zeros(WINDOW - rest.size, np.float32)]))
+        if self._previous is not None:  # nothing comes after the last window that could correct its second half
+            self._settle(self._previous[self._first + len(self._tracks) - (self._windows - 1) * HOP_FRAMES :])
+        self._cut(last=True)
+        if not self._stretches:
+            return ()
+        labels = cluster(
+            np.stack([stretch.embedding for stretch in self._stretches]),
+            np.array([stretch.speech_s for stretch in self._stretches]),
+            count,
+        )
+        return _turns(self._stretches, labels, seconds(end))
+
+    @property
+    def _next(self) -> int:
+        """Where the next window begins."""
+        return self._windows * HOP
+
+    def _take(self, window: Samples) -> None:
+        """Segment a window; its middle settles what the tracks are there."""
+        activity = self._segment(window)
+        if self._previous is not None:
+            # Which local speaker is which differs between windows; what they agree on tells.
+            before, now = self._previous[HOP_FRAMES:], activity[: len(self._previous) - HOP_FRAMES]
+            agreeing = max(permutations(range(LOCAL_SPEAKERS)), key=lambda order: int((before & now[:, order]).sum()))
+            activity = activity[:, agreeing]
+        start = self._windows * HOP_FRAMES
+        self._settle(activity[self._first + len(self._tracks) - start : (len(activity) + HOP_FRAMES) // 2])
+        self._previous = activity
+        self._windows += 1
+
+    def _settle(self, activity: Activity) -> None:
+        self._tracks = np.concatenate([self._tracks, activity])
+
+    def _cut(self, *, last: bool) -> None:
+        """Embed the stretches that are complete, and forget the audio before the others."""
+        begun = len(self._tracks)
+        """Of the stretches that may go on, the first's first frame."""
+        crowd = self._tracks.sum(axis=1) > 1
+        for track in range(LOCAL_SPEAKERS):
+            done = max(self._cut_to[track] - self._first, 0)
+            for run_begin, run_end in _stretches(self._tracks[done:, track]):
+                begin, end = done + run_begin, done + run_end
+                parts = _parts(begin, end, crowd)
+                if not last and end + BREATH_FRAMES >= len(self._tracks) and end - begin < LONGEST_FRAMES:
+                    # Its last two parts are cut anew when more of it is there.
+                    begun = min(begun, parts[-2:][0][0])
+                    parts = parts[:-2]
+                for part in parts:
+                    self._add(*part, crowd)
+                    self._cut_to[track] = self._first + part[1]
+        self._tracks = self._tracks[begun:].copy()
+        self._first += begun
+        self._audio.drop_before(min(self._next, FIRST_FRAME + self._first * FRAME))
+
+    def _add(self, begin: int, end: int, crowd: NDArray[np.bool_]) -> None:
+        if end - begin < MIN_FRAMES:
+            return
+        alone = _alone(begin, end, crowd) or [(begin, end)]
+        pieces = [self._samples(*piece) for piece in alone]
+        embedding = self._embed(pieces)
+        if embedding is not None:
+            speech_s = seconds(sum(piece.size for piece in pieces))
+            self._stretches.append(_Stretch(self._first + begin, self._first + end, embedding, speech_s))
+
+    def _samples(self, begin: int, end: int) -> Samples:
+        first = FIRST_FRAME + self._first * FRAME
+        return self._audio.cut_out(
+            min(first + begin * FRAME, self._audio.end), min(first + end * FRAME, self._audio.end)
+        )
+
+
+def _stretches(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where it is true, breaths included, without what is too short."""
+    edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+    found: list[tuple[int, int]] = []
+    for begin, end in edges.tolist():
+        if found and begin - found[-1][1] <= BREATH_FRAMES:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((begin, end))
+    return [(begin, end) for begin, end in found if end - begin >= MIN_FRAMES or end == len(active)]
+
+
+def _alone(begin: int, end: int, crowd: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where nobody else speaks, long enough to hear a voice: where others do, it is not his alone."""
+    runs = [(begin + first, begin + behind) for first, behind in _stretches(~crowd[begin:end])]
+    return [(first, behind) for first, behind in runs if behind - first >= MIN_FRAMES]
+
+
+def _parts(begin: int, end: int, crowd: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """A stretch in parts of `STRETCH_FRAMES`, the last two of them alike, each with some of its voice alone."""
+    n_frames = end - begin
+    n_whole = max(n_frames // STRETCH_FRAMES - 1, 0)
+    borders = [begin + i * STRETCH_FRAMES for i in range(n_whole + 1)]
+    if end - borders[-1] > STRETCH_FRAMES:
+        borders.append((borders[-1] + end) // 2)
+    parts: list[tuple[int, int]] = []
+    for first, behind in pairwise([*borders, end]):
+        if parts and not (_alone(*parts[-1], crowd) and _alone(first, behind, crowd)):
+            parts[-1] = (parts[-1][0], behind)
+        else:
+            parts.append((first, behind))
+    return parts
+
+
+def _turns(stretches: Sequence[_Stretch], labels: NDArray[np.intp], end_s: float) -> tuple[Turn, ...]:
+    """Turns of the labelled speakers, who get new numbers in the order in which they appear."""
+    turns: list[Turn] = []
+    numbers: dict[int, int] = {}
+    for stretch, label in sorted(zip(stretches, labels.tolist(), strict=True), key=lambda pair: pair[0].begin):
+        start, end = (seconds(FIRST_FRAME + frame * FRAME) for frame in (stretch.begin, stretch.end))
+        end = min(end, end_s)
+        if turns and numbers.get(label) == turns[-1].speaker and start - turns[-1].end <= PAUSE_S:
+            turns[-1] = replace(turns[-1], end=max(turns[-1].end, end))
+        else:
+            turns.append(Turn(start, end, numbers.setdefault(label, len(numbers))))
+    return tuple(replace(turn, start=round(turn.start, 3), end=round(turn.end, 3)) for turn in turns)
