@@ -17,7 +17,7 @@ const MUTED_S = 3;
 /** Latencies that the median is of. */
 const LATENCIES = 15;
 
-/** Its title, status and hint by what the session is in. */
+/** What is said of the states of a session. */
 const STATUS = {
   connecting: "live.connecting",
   waiting: "live.waiting",
@@ -36,6 +36,7 @@ export function live(root) {
   let notice = null; // a function that says it in the language of the page
   let model = "";
   let facts = null; // of GET /v1/models
+  let said = ""; // the state that was announced last
   let wakeLock = null;
   const latencies = { partial: [], final: [] };
 
@@ -142,7 +143,6 @@ export function live(root) {
     renderSound(meterLevel(loudness));
   }
 
-  let said = "";
   const tell = {
     state() {
       if (session?.state === "done") {
@@ -195,9 +195,10 @@ export function live(root) {
     button.dataset.tLabel = button.dataset.tTitle = label;
     button.ariaLabel = button.title = t(label);
     button.classList.toggle("on", Boolean(recording));
+    button.classList.toggle("ending", Boolean(session?.stopping));
     button.disabled = !canRecord();
     document.querySelector('[data-view="live"]').classList.toggle("recording", Boolean(recording));
-    root.classList.toggle("live-cut", active && ["lost", "busy"].includes(session.state));
+    root.classList.toggle("live-cut", isCut());
     status.textContent = t(statusKey());
     source.disabled = device.disabled = diarization.disabled = active || asking;
     sourceField.hidden = !canShare();
@@ -211,18 +212,18 @@ export function live(root) {
     renderFacts();
   }
 
+  const isCut = () => session?.state === "lost" || session?.state === "busy";
+
   function statusKey() {
     if (asking) return "live.asking";
-    if (!session) return "live.idle";
-    const cut = ["lost", "busy"].includes(session.state);
-    return session.stopping && !cut ? "live.finishing" : STATUS[session.state];
+    if (!session) return canRecord() ? "live.idle" : "live.off";
+    return session.stopping && !isCut() ? "live.finishing" : STATUS[session.state];
   }
 
   function hintKey() {
-    if (!session) return asking ? "" : "live.hint.idle";
-    const cut = ["lost", "busy"].includes(session.state);
-    if (session.stopping) return cut ? "live.hint.unsent" : "live.hint.finishing";
-    if (cut) return `live.hint.${session.state}`;
+    if (!session) return asking || !canRecord() ? "" : "live.hint.idle";
+    if (session.stopping) return isCut() ? "live.hint.unsent" : "live.hint.finishing";
+    if (isCut()) return `live.hint.${session.state}`;
     if (session.seconds - lastSound < MUTED_S) return "";
     return source.value === "screen" ? "live.hint.silent.screen" : "live.hint.silent";
   }
