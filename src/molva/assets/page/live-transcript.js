@@ -88,6 +88,7 @@ export function liveTranscript({ onClear }) {
     const text = [...(partial?.text ?? "")]; // `stable` counts characters, not UTF-16 units
     stable.textContent = text.slice(0, partial?.stable ?? 0).join("");
     unstable.textContent = text.slice(partial?.stable ?? 0).join("");
+    unstable.hidden = unstable.textContent === "";
     current.hidden = text.length === 0;
     empty.hidden = lines.length > 0 || text.length > 0;
     copy.disabled = txt.disabled = srt.disabled = spoken().length === 0;
