@@ -94,7 +94,7 @@ class Opened:
 
     def check(self) -> None:
         """No error in the console, no request to elsewhere, nothing that the policy had to stop."""
-        assert self.console == []
+        assert self.console == [], self.console
         assert self.foreign == []
         assert self.page.evaluate("window.violations ?? []") == []
 

@@ -260,6 +260,7 @@ def test_a_server_that_is_started_again_hears_what_the_last_one_did_not_finish(
             seconds = [int(minutes) * 60 + int(rest) for minutes, rest in times]
             assert seconds == sorted(set(seconds))
         forgive_cuts(tab)
+        tab.forgive("503")  # while it stops and while it starts
 
 
 def test_a_connection_that_is_cut_loses_and_doubles_nothing(browser: Browser, url: str, expected: list[str]) -> None:
