@@ -149,14 +149,15 @@ class TestHowAKeyIsSent:
         assert upgrade(locked.server, path) == 401
         assert upgrade(locked.server, path, additional_headers=bearer("wrong")) == 401
 
-    def test_as_a_subprotocol_where_openais_pages_do(self, locked: Locked) -> None:
-        def offer(key: str, path: str = "/v1/realtime") -> int:
-            return upgrade(locked.server, path, subprotocols=["realtime", f"openai-insecure-api-key.{key}"])
+    @pytest.mark.parametrize(("path", "name"), [("/v1/realtime", "realtime"), ("/v1/ws", "molva")])
+    def test_as_a_subprotocol_by_pages(self, locked: Locked, path: str, name: str) -> None:
+        def offer(key: str, path: str = path) -> int:
+            return upgrade(locked.server, path, subprotocols=[name, f"openai-insecure-api-key.{key}"])
 
-        assert offer(locked.key) != 401
-        assert offer(GIVEN) != 401
+        assert offer(locked.key) == 101
+        assert offer(GIVEN) == 101
         assert offer("wrong") == 401
-        assert offer(locked.key, "/v1/ws") == 401
+        assert offer(locked.key, "/no") == 401
 
     def test_pages_of_permitted_origins_may_send_it(self, locked: Locked) -> None:
         answer = locked.client.options("/v1/transcribe", headers={"origin": APP})
@@ -242,7 +243,8 @@ def test_the_log_has_the_name_of_the_key_and_never_a_key(locked: Locked, caplog:
     caplog.set_level("DEBUG", "molva")
     locked.client.get("/v1/models", headers=bearer(locked.key) | {"x-request-id": "first"})
     locked.client.get("/v1/models", headers=bearer("wrong-key") | {"x-request-id": "second"})
-    upgrade(locked.server, "/v1/realtime", subprotocols=[f"openai-insecure-api-key.{locked.key}"])
+    for path in ("/v1/realtime", "/v1/ws"):
+        upgrade(locked.server, path, subprotocols=[f"openai-insecure-api-key.{locked.key}"])
     locked.client.get("/health")  # the lines before this one's have been written
     lines = [record.getMessage() for record in caplog.records]
     told = [(record.status, record.key) for record in caplog.records if getattr(record, "method", None) == "GET"]  # type: ignore[attr-defined]

@@ -73,8 +73,14 @@ class TestOpening:
             }
 
     def test_no_subprotocol_is_chosen(self, fake_server: Running) -> None:
-        with connected(fake_server, subprotocols=["gigastt", "chat"]) as client:
-            assert client.connection.subprotocol is None
+        for offered in (None, ["gigastt", "chat"], ["openai-insecure-api-key.x"]):
+            with connected(fake_server, subprotocols=offered) as client:
+                assert client.connection.subprotocol is None
+
+    def test_but_the_one_that_pages_offer_beside_their_key(self, fake_server: Running) -> None:
+        with connected(fake_server, subprotocols=["openai-insecure-api-key.x", "molva"]) as client:
+            assert client.connection.subprotocol == "molva"
+            assert client.read()["type"] == "ready"
 
     def test_a_request_id_comes_back_with_the_handshake(self, fake_server: Running) -> None:
         with connected(fake_server, additional_headers={"x-request-id": "mine"}) as client:

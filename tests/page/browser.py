@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,9 +49,9 @@ def find_browser() -> str:
 
 
 @contextmanager
-def chromium(microphone: Path | None = None) -> Iterator[Browser]:
+def chromium(microphone: Path | None = None, flags: Sequence[str] = ()) -> Iterator[Browser]:
     """`microphone`: a WAV file that is heard, from its start, whenever the page asks for one, which it is granted."""
-    flags = [*QUIET, "--autoplay-policy=no-user-gesture-required"]
+    flags = [*QUIET, "--autoplay-policy=no-user-gesture-required", *flags]
     if microphone is not None:
         flags += [
             "--use-fake-ui-for-media-stream",

@@ -16,6 +16,8 @@ from molva.runtime.metering import METER
 
 BEARER = "Bearer "
 REALTIME = "/v1/realtime"
+LIVE_DOORS = frozenset({REALTIME, "/v1/ws"})
+"""Where a page may send its key as a subprotocol."""
 SUBPROTOCOL = "openai-insecure-api-key."
 """Carries the key of a page: browsers let pages choose subprotocols, but no headers of a WebSocket."""
 
@@ -79,7 +81,7 @@ def presented_key(scope: Scope) -> str:
     header = Headers(scope=scope).get("authorization", "")
     if header.startswith(BEARER):
         return header.removeprefix(BEARER)
-    if scope["type"] == "websocket" and scope["path"] == REALTIME:
+    if scope["type"] == "websocket" and scope["path"] in LIVE_DOORS:
         for subprotocol in scope["subprotocols"]:
             if subprotocol.startswith(SUBPROTOCOL):
                 return str(subprotocol.removeprefix(SUBPROTOCOL))

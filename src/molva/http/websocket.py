@@ -23,6 +23,8 @@ from molva.transcript import Word
 router = APIRouter()
 
 PROTOCOL_VERSION = "1.0"
+SUBPROTOCOL = "molva"
+"""What pages offer beside the one that carries their key: browsers hang up where none of those offered is chosen."""
 DEFAULT_RATE = 48_000
 SUPPORTED_RATES = [8000, 16000, 24000, 44100, 48000]
 MAX_EMPTY_FRAMES = 1000
@@ -72,7 +74,8 @@ async def serve(websocket: WebSocket) -> None:
     if state.draining:
         await websocket.send_denial_response(problem(503, "shutting_down", "Server shutting down"))
         return
-    await websocket.accept()
+    offered: list[str] = websocket.scope["subprotocols"]
+    await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
     line = Line(websocket, error_message)
     await serve_line(line, state, lambda place: _Session(line, state, place), _served_model)
 
