@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Dialog, Locator, expect
 
 from molva.engines.fake import FakeEngine
 from molva.errors import SpoolFull
@@ -77,18 +77,18 @@ def finish(server: JobServer) -> Job:
     return server.store.done(taken, TRANSCRIPT)
 
 
-def drop(tab: Opened, *names: str) -> None:
-    """As from a file manager, somewhere on the view."""
+def drag(tab: Opened, *names: str, then: str) -> None:
+    """As from a file manager, over the view; `then` is what comes of it."""
     tab.page.evaluate(
-        """names => {
+        """([names, kinds]) => {
           const data = new DataTransfer();
           for (const name of names) data.items.add(new File([new Uint8Array(1000).fill(7)], name));
-          for (const kind of ["dragenter", "dragover", "drop"]) {
+          for (const kind of kinds) {
             document.querySelector("#view-files h1").dispatchEvent(
               new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
           }
         }""",
-        names,
+        [names, ["dragenter", "dragover", then]],
     )
 
 
@@ -149,7 +149,12 @@ def test_files_from_their_choice_to_their_end(
 def test_dropped_and_pasted_files_are_taken_too(browser: Browser, server: JobServer) -> None:
     with opened(browser, server.server.url, "/#files") as tab:
         expect(tab.page.locator(".wishes")).to_be_visible()
-        drop(tab, *(f"part {n}.wav" for n in range(12)))
+        drag(tab, "part.wav", then="dragover")
+        expect(tab.page.locator(".drop")).to_have_class(re.compile("over"))
+        tab.check_accessibility()
+        tab.screenshot("files-dragging-desk-light-en")
+        drag(tab, *(f"part {n}.wav" for n in range(12)), then="drop")
+        expect(tab.page.locator(".drop")).not_to_have_class(re.compile("over"))
         expect(tab.page.locator('.file[data-state="queued"]')).to_have_count(12)
         tab.page.evaluate(
             """() => {
@@ -182,7 +187,12 @@ def test_an_upload_can_be_cancelled_and_leaves_nothing(browser: Browser, server:
 def test_leaving_while_something_is_sent_is_asked_about(browser: Browser, server: JobServer) -> None:
     with opened(browser, server.server.url, "/#files") as tab:
         asked: list[str] = []
-        tab.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+
+        def stay(dialog: Dialog) -> None:
+            asked.append(dialog.type)
+            dialog.dismiss()
+
+        tab.page.on("dialog", stay)
         tab.page.get_by_role("heading", name="Files").click()  # a page that nobody has touched may not ask
         with slow_network(tab):
             add(tab, "one.wav", content=BIG)
@@ -366,3 +376,28 @@ def test_a_server_that_starts_anew_takes_nothing_away(browser: Browser, tiny_dir
                 tab.screenshot("files-restarted-desk-light-en")
                 tab.forgive("ERR_")
                 tab.forgive("503")
+
+
+def test_sizes_and_lengths_are_told_as_people_write_them(browser: Browser, server: JobServer) -> None:
+    with opened(browser, server.server.url) as tab:
+        told = tab.page.evaluate(
+            """import("/page/figures.js").then(({ formatBytes, formatClock, formatSpeed }) => [
+              formatBytes(999), formatBytes(1_240_000), formatBytes(523_000_000), formatSpeed(2_500_000),
+              formatClock(7.4), formatClock(3599.6), formatClock(36_005)])"""
+        )
+        assert told == ["999 bytes", "1.2 MB", "523 MB", "2.5 MB/s", "0:07", "1:00:00", "10:00:05"]
+
+
+def test_jobs_are_run_by_priority_and_then_as_they_came(browser: Browser, server: JobServer) -> None:
+    with opened(browser, server.server.url) as tab:
+        newest_first = [
+            {"id": "late", "status": "queued", "priority": "normal"},
+            {"id": "urgent", "status": "queued", "priority": "high"},
+            {"id": "early", "status": "queued", "priority": "normal"},
+            {"id": "now", "status": "running", "priority": "low"},
+            {"id": "some day", "status": "queued", "priority": "low"},
+        ]
+        order = tab.page.evaluate(
+            "jobs => import('/page/watch.js').then(({ inTurn }) => inTurn(jobs).map(({ id }) => id))", newest_first
+        )
+        assert order == ["now", "urgent", "early", "late", "some day"]

@@ -243,8 +243,9 @@ export function files(root) {
       const there = new Map(jobs.map((job) => [job.id, job]));
       for (const item of [...byId.values()]) {
         if (there.has(item.id)) onJob(item.id, there.get(item.id));
-        else if (following === null && !UNDER_WAY.includes(item.state)) unplace(item);
-        else watch.add(item.id);
+        if (UNDER_WAY.includes(item.state)) watch.add(item.id);
+        else if (!there.has(item.id) && following === null) unplace(item);
+        else if (!there.has(item.id)) watch.add(item.id); // it is gone, or older than this list goes
       }
       jobsAreOff = false;
       onReach(null);

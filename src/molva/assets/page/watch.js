@@ -4,6 +4,7 @@ import { events, json } from "./api.js";
 
 const POLL_MS = 2000;
 const LONGEST_PAUSE_MS = 10_000;
+const HOPELESS = new Set([401, 404]); // no key, no jobs here: `add` tries again
 const STREAMS = 2; // a browser has six connections to a server, and uploads need theirs
 
 /** Jobs that have not ended, in the order in which they are run. */
@@ -60,6 +61,7 @@ export class Watch {
       } catch (error) {
         failures += 1;
         this.#reach(error);
+        if (HOPELESS.has(error.status)) break;
       }
       const wait = failures ? Math.min(1000 * 2 ** failures, LONGEST_PAUSE_MS) : POLL_MS;
       await Promise.race([woken, new Promise((resolve) => setTimeout(resolve, wait))]);
