@@ -19,7 +19,8 @@ from tests.chaos.kill import free_port
 from tests.e2e.conftest import molva_serve
 from tests.e2e.jobs import flags, long_speech
 from tests.http.conftest import serving
-from tests.http.jobs.conftest import SPEECH, TRANSCRIPT, WAVEFORM, JobServer, serving_jobs
+from tests.http.jobs.conftest import TRANSCRIPT, WAVEFORM, JobServer, serving_jobs
+from tests.http.openai.conftest import SPEECH
 from tests.page.browser import DESK, PHONE, Opened, chromium, opened
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -212,6 +213,7 @@ def test_a_job_is_cancelled_sent_again_and_removed(browser: Browser, server: Job
         expect_state(tab, "talk", "running")
         row(tab, "talk").get_by_role("button", name="Cancel").click()
         expect_state(tab, "talk", "cancelled")
+        expect(row(tab, "talk").get_by_role("button", name="Send again")).to_be_focused()
         [first] = server.store.page().jobs
         row(tab, "talk").get_by_role("button", name="Send again").click()
         expect_state(tab, "talk", "queued")

@@ -69,7 +69,7 @@ function share({ state, sent, size, job }) {
  */
 export function fileRow(item, actions) {
   const name = h("span", { class: "file-name" });
-  const detail = h("span", { class: "muted small number" });
+  const detail = h("span", { class: "file-facts muted small number" });
   const status = h("p", { class: "file-status small number" });
   const bar = h("progress", { max: 100 });
   const open = h("a", { class: "button" });
@@ -79,7 +79,8 @@ export function fileRow(item, actions) {
   const remove = button("file.remove", "quiet", () => (item.state === "done" ? ask(true) : actions.remove(item)));
   const yes = button("file.sure", "danger", () => actions.remove(item));
   const no = button("file.keep", "quiet", () => ask(false));
-  const question = h("div", { class: "row end", hidden: true, role: "group" }, h("span", { text: "file.question" }), yes, no);
+  const asked = h("span", { text: "file.question" });
+  const question = h("div", { class: "row end", hidden: true, role: "group" }, asked, yes, no);
   const usual = h("div", { class: "row end" }, open, again, cancel, remove);
   const element = h("li", { class: "file" },
     h("div", { class: "grow" }, name, detail, status, bar), usual, question);
@@ -93,7 +94,7 @@ export function fileRow(item, actions) {
   function update() {
     const { state, id } = item;
     const title = item.job?.filename ?? item.name ?? t("file.unnamed");
-    const focused = usual.contains(document.activeElement);
+    const focused = usual.contains(document.activeElement) ? document.activeElement : null;
     element.dataset.state = state;
     name.textContent = title;
     name.title = title;
@@ -108,14 +109,14 @@ export function fileRow(item, actions) {
     open.textContent = t("file.open");
     if (id) open.href = `#files/${id}`;
     cancel.hidden = !UNDER_WAY.includes(state);
-    cancel.disabled = item.ending === true;
+    cancel.setAttribute("aria-disabled", String(item.ending === true)); // disabled, it would lose the focus
     again.hidden = !["refused", "failed", "cancelled"].includes(state) || HOPELESS.includes(item.reason?.code);
     remove.hidden = UNDER_WAY.includes(state);
-    for (const [control, key] of [[open, "file.open"], [cancel, "file.cancel"], [remove, "file.remove"], [again, "file.retry"]]) {
-      control.setAttribute("aria-label", `${t(key)}: ${title}`);
+    for (const control of [open, cancel, remove, again]) {
+      control.setAttribute("aria-label", `${control.textContent}: ${title}`);
     }
     question.setAttribute("aria-label", `${t("file.question")} ${title}`);
-    if (focused && !usual.contains(document.activeElement)) element.querySelector(".row:not([hidden]) > :not([hidden])")?.focus();
+    if (focused?.hidden) usual.querySelector(":scope > :not([hidden])").focus();
   }
 
   update();

@@ -109,6 +109,7 @@ export function files(root) {
 
   const actions = {
     cancel(item) {
+      if (item.ending) return undefined;
       if (item.id) return end(item);
       focusBeside(item);
       change(item, { ending: true });
