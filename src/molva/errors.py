@@ -54,7 +54,7 @@ holds no path or internal detail unless the caller named it.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class MolvaError(Exception):
@@ -337,12 +337,16 @@ class JobFinished(MolvaError):
 
 
 class JobNotDone(MolvaError):
-    """The job has no result."""
+    """The job has no result, or whatever else is wanted of it."""
 
     code = "job_not_done"
 
-    def __init__(self, job_id: str, status: str) -> None:
-        super().__init__(f"job {job_id} has no result: it is {status}. Only a job that is done has one.")
+    def __init__(self, job_id: str, status: str, wanted: Literal["result", "waveform"] = "result") -> None:
+        told = {
+            "result": "Only a job that is done has one.",
+            "waveform": "It has one once its recording has been looked through.",
+        }
+        super().__init__(f"job {job_id} has no {wanted}: it is {status}. {told[wanted]}")
 
 
 class IdempotencyMismatch(MolvaError):

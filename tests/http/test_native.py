@@ -121,7 +121,14 @@ def test_models_is_a_flat_object_and_a_list(fake_server: Running) -> None:
     assert answer["diarization"] is False
     assert answer["object"] == "list"
     # The model that is served comes first; the names that leave the choice to the server follow.
-    assert answer["data"][0] == {"id": "fake", "object": "model", "created": 0, "owned_by": "molva"}
+    assert answer["data"][0] == {
+        "id": "fake",
+        "object": "model",
+        "created": 0,
+        "owned_by": "molva",
+        "languages": [],
+        "tasks": [],
+    }
     open_names = [name for name, model in ALIASES.items() if model == AUTO]
     assert [entry["id"] for entry in answer["data"][1:]] == open_names
 
@@ -458,7 +465,7 @@ class TestDocuments:
     def test_the_document_names_every_route_and_its_errors(self, fake_server: Running) -> None:
         document = fake_server.client.get("/openapi.json").json()
         own = {"/health", "/ready", "/metrics", "/v1/models", *FILE_ROUTES}
-        own |= {"/jobs", "/jobs/{job_id}", "/jobs/{job_id}/stream", "/jobs/{job_id}/result"}
+        own |= {"/jobs", "/jobs/{job_id}", "/jobs/{job_id}/stream", "/jobs/{job_id}/result", "/jobs/{job_id}/waveform"}
         uploads = {"/v1/audio/transcriptions", "/v1/audio/translations"}
         tokens = {"/v1/realtime/client_secrets", "/v1/realtime/transcription_sessions"}
         life = {"/model/status", "/model/load", "/model/unload", "/model/events"}

@@ -354,7 +354,9 @@ def test_a_server_that_stops_hands_its_job_back_and_the_next_goes_on_there(tmp_p
             gate.let(2)
             await stopping
             gate.free.set()
-            handed_back = server.store.get(job.id)
+            handed_back, painted = server.store.get(job.id), server.store.waveform(job.id)
+            assert painted is not None
+            assert (painted.duration_s, bool(painted.speech)) == (handed_back.duration_s, True)
             assert (handed_back.status, handed_back.attempts) == (Status.QUEUED, 0)
             assert handed_back.windows_done >= 2
         second = free_gate()
@@ -363,6 +365,7 @@ def test_a_server_that_stops_hands_its_job_back_and_the_next_goes_on_there(tmp_p
             assert ended.status == Status.DONE
             assert len(second.calls) == (ended.windows_planned or 0) - handed_back.windows_done
             assert await server.jobs.transcript(job.id) == undisturbed(free_gate())
+            assert await server.jobs.waveform(job.id) == painted
 
     run(test)
 

@@ -5,6 +5,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from molva.jobs.job import TERMINAL, TRANSITIONS, Job, JobPriority, Status, Subm
 from molva.jobs.sqlite import SqliteJobStore
 from molva.jobs.store import Claim, Idempotency
 from molva.runtime.plan import Plan, PlannedWindow
+from molva.speech.waveform import Waveform
 from molva.transcript import Coverage, Hypothesis, Segment, Transcript, Word
 from molva.webhooks import sqlite as webhooks_sqlite
 
@@ -34,6 +36,7 @@ TABLES = [webhooks_sqlite.TABLES, jobs_sqlite.TABLES]
 PLAN = Plan((PlannedWindow(0, 16_000, 8_000, 0), PlannedWindow(16_000, 8_000, 4_000, 160)), 1.5)
 WORD = Word("слово", 0.1, 0.1 + 0.2, 0.987654321)
 HEARD = Hypothesis("слово", (), (WORD,), "ru", avg_logprob=-0.1, no_speech_prob=None)
+WAVEFORM = Waveform(1.5, 0.1, bytes([0, 7, 255]), ((0.1, 0.3), (0.5, 1.5)))
 TRANSCRIPT = Transcript((Segment(0.1, 0.3, "слово", (WORD,), -0.1),), 1.5, "ru", Coverage(0.75, 0.75))
 
 
@@ -229,6 +232,39 @@ def test_attempts_are_counted_anew_when_it_goes_forward(store: SqliteJobStore, c
     assert store.get(job_id).status == Status.RUNNING
     assert store.claim(1) is None
     assert store.get(job_id).status == Status.FAILED
+
+
+def test_the_picture_of_a_recording_stays_until_its_job_is_purged(store: SqliteJobStore) -> None:
+    job_id = submit(store)
+    assert store.waveform(job_id) is None
+    store.planned(claimed(store), PLAN, "recipe", WAVEFORM)
+    assert store.waveform(job_id) == WAVEFORM
+    store.cancel(job_id)
+    assert store.waveform(job_id) == WAVEFORM
+    store.purge(job_id)
+    assert store.waveform(job_id) is None
+
+
+def test_another_recipe_paints_anew(store: SqliteJobStore) -> None:
+    job_id = submit(store)
+    claim = claimed(store)
+    store.planned(claim, PLAN, "recipe", WAVEFORM)
+    louder = replace(WAVEFORM, peaks=b"\xff")
+    store.planned(claim, PLAN, "other", louder)
+    assert store.waveform(job_id) == louder
+
+
+def test_a_database_from_before_there_were_pictures_gets_their_table(tmp_path: Path) -> None:
+    older = Database(tmp_path / "older.db", TABLES)
+    job_id = submit(SqliteJobStore(older))
+    older.write(lambda connection: connection.execute("DROP TABLE waveforms"))
+    older.close()
+    newer = Database(tmp_path / "older.db", TABLES)
+    store = SqliteJobStore(newer)
+    assert store.waveform(job_id) is None
+    store.planned(claimed(store), PLAN, "recipe", WAVEFORM)
+    assert store.waveform(job_id) == WAVEFORM
+    newer.close()
 
 
 def test_a_job_that_was_handed_back_waits_in_its_old_place(store: SqliteJobStore) -> None:

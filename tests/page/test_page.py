@@ -10,6 +10,7 @@ from molva.engines.fake import FakeEngine
 from molva.http.page import FILES
 from molva.keys import KeyFile, KeyRing
 from tests.http.conftest import Running, serving
+from tests.http.jobs.conftest import serving_jobs
 from tests.page.browser import DESK, PHONE, chromium, opened
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -25,8 +26,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    with serving(FakeEngine()) as server:
-        yield server
+    with serving_jobs() as jobs:
+        yield jobs.server
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])

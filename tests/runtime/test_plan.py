@@ -1,5 +1,6 @@
 """The plan of a recording, and a transcription that follows it."""
 
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from molva.runtime.scheduler import Lane, Scheduler
 from molva.runtime.transcription import Resumption, Transcription, transcribe_all
 from molva.samples import SAMPLE_RATE, Samples
 from molva.speech.chunks import WindowRule
+from molva.speech.waveform import Waveform
 from molva.transcript import Transcript
 from tests.conftest import TINY
 from tests.engines.gigaam.test_model import files_of
@@ -37,7 +39,7 @@ def tiny(tiny_dir: Path) -> Iterator[Lane]:
 
 @pytest.fixture(scope="module")
 def planned() -> Plan:
-    return plan(LONG, load_vad(), RULE, cancelled=threading.Event())
+    return plan(LONG, load_vad(), RULE, cancelled=threading.Event())[0]
 
 
 def follow(
@@ -65,7 +67,7 @@ def test_the_windows_of_a_plan_are_those_of_the_file_itself(planned: Plan) -> No
 
 
 def test_following_a_plan_gives_what_the_file_gives(tiny: Lane) -> None:
-    whole = plan(LONG, load_vad(), WindowRule(max_s=tiny.info.max_window_s), cancelled=threading.Event())
+    whole, _ = plan(LONG, load_vad(), WindowRule(max_s=tiny.info.max_window_s), cancelled=threading.Event())
     told: list[tuple[int, Hypothesis, str | None]] = []
     assert follow(tiny, whole, [], told) == transcribe_all(LONG, tiny, load_vad(), Options())
     assert [number for number, _, _ in told] == list(range(len(whole.windows)))
@@ -91,7 +93,17 @@ def test_finished_windows_are_not_decoded_again(planned: Plan) -> None:
 
 def test_silence_has_no_windows() -> None:
     silence = np.zeros(SAMPLE_RATE * 60, np.float32)
-    assert plan(silence, load_vad(), RULE, cancelled=threading.Event()) == Plan((), 60.0)
+    found, waveform = plan(silence, load_vad(), RULE, cancelled=threading.Event())
+    assert found == Plan((), 60.0)
+    assert waveform == Waveform(60.0, 0.1, bytes(600), ())
+
+
+def test_the_picture_shows_the_speech_that_the_windows_have(planned: Plan) -> None:
+    _, waveform = plan(LONG, load_vad(), RULE, cancelled=threading.Event())
+    assert waveform.duration_s == planned.duration_s
+    assert len(waveform.peaks) == math.ceil(planned.duration_s / 0.1)
+    painted_s = sum(end - start for start, end in waveform.speech)
+    assert painted_s == pytest.approx(sum(window.speech for window in planned.windows) / SAMPLE_RATE, rel=0.1)
 
 
 def test_what_is_not_audio_is_told_so() -> None:

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from molva.engines.base import Task
+
 
 class Health(BaseModel):
     """GET /health: one object for the clients of all doors."""
@@ -47,6 +49,8 @@ class ModelObject(BaseModel):
     object: Literal["model"] = "model"
     created: int = 0
     owned_by: str
+    languages: Annotated[list[str], Field(description="ISO 639-1 codes that it knows; empty for an alias")] = []
+    tasks: Annotated[list[Task], Field(description="What it can do; empty for an alias")] = []
 
 
 class ModelInfo(BaseModel):

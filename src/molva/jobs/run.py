@@ -81,9 +81,9 @@ def _transcribe(claim: Claim, recording: Path, lane: Lane, workshop: Workshop, s
     if windows is None or claim.recipe != recipe:
         rule = replace(WindowRule(), max_s=info.max_window_s)
         with tracing.span("find speech"):
-            windows, finished = plan(recording, workshop.vad, rule, cancelled=stopped), ()
-        looked_through = windows
-        _insist(lambda: store.planned(claim, looked_through, recipe), stopped)
+            looked_through, waveform = plan(recording, workshop.vad, rule, cancelled=stopped)
+        windows, finished = looked_through, ()
+        _insist(lambda: store.planned(claim, looked_through, recipe, waveform), stopped)
         workshop.changed(claim.job.id)
 
     def on_finished(index: int, hypothesis: Hypothesis, language: str | None) -> None:

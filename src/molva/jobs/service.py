@@ -26,6 +26,7 @@ from molva.runtime.fleet import Lease
 from molva.runtime.futures import in_context
 from molva.runtime.metering import METER
 from molva.speech.vad import VadModel
+from molva.speech.waveform import Waveform
 from molva.spool import SpoolFile
 from molva.transcript import Transcript
 
@@ -178,6 +179,17 @@ class Jobs:
             if transcript is None:
                 raise JobNotDone(job_id, self._store.get(job_id).status)
             return transcript
+
+        return await self._in_thread(read)
+
+    async def waveform(self, job_id: str) -> Waveform:
+        """What the recording looks like. Raises JobNotFound, and JobNotDone where nobody has looked through it."""
+
+        def read() -> Waveform:
+            waveform = self._store.waveform(job_id)
+            if waveform is None:
+                raise JobNotDone(job_id, self._store.get(job_id).status, "waveform")
+            return waveform
 
         return await self._in_thread(read)
 

@@ -13,6 +13,7 @@ from molva.errors import ClaimLost, IdempotencyMismatch, JobFinished, JobNotFoun
 from molva.jobs.job import TERMINAL, TRANSITIONS, Job, JobPriority, Status, Submission, document
 from molva.jobs.store import Claim, Idempotency, Page
 from molva.runtime.plan import Plan
+from molva.speech.waveform import Waveform
 from molva.transcript import Hypothesis, Transcript
 from molva.webhooks.sqlite import forget_job, insert_delivery
 
@@ -61,12 +62,20 @@ CREATE TABLE IF NOT EXISTS windows (
 CREATE TABLE IF NOT EXISTS transcripts (
     job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
     transcript TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS waveforms (
+    job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+    duration_s REAL NOT NULL,
+    step_s REAL NOT NULL,
+    peaks BLOB NOT NULL,
+    speech TEXT NOT NULL
 ) STRICT
 """
 
 _PLAN = TypeAdapter(Plan)
 _HYPOTHESIS = TypeAdapter(Hypothesis)
 _TRANSCRIPT = TypeAdapter(Transcript)
+_SPEECH = TypeAdapter(tuple[tuple[float, float], ...])
 
 
 class SqliteJobStore:
@@ -114,6 +123,14 @@ class SqliteJobStore:
 
     def transcript(self, job_id: str) -> Transcript | None:
         return self._database.read(lambda connection: _transcript(connection, job_id))
+
+    def waveform(self, job_id: str) -> Waveform | None:
+        row = self._database.read(
+            lambda connection: connection.execute("SELECT * FROM waveforms WHERE job = ?", (job_id,)).fetchone()
+        )
+        if row is None:
+            return None
+        return Waveform(row["duration_s"], row["step_s"], row["peaks"], _SPEECH.validate_json(row["speech"]))
 
     def page(self, *, statuses: Collection[Status] = (), limit: int = 50, cursor: str | None = None) -> Page:
         if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
@@ -208,7 +225,7 @@ class SqliteJobStore:
 
         return self._database.write(work)
 
-    def planned(self, claim: Claim, plan: Plan, recipe: str) -> None:
+    def planned(self, claim: Claim, plan: Plan, recipe: str, waveform: Waveform | None = None) -> None:
         def work(connection: sqlite3.Connection) -> None:
             row = _claimed(connection, claim)
             connection.execute("DELETE FROM windows WHERE job = ?", (row["id"],))
@@ -220,6 +237,17 @@ class SqliteJobStore:
                 "UPDATE jobs SET windows_done = 0, windows_planned = ?, duration_s = ? WHERE id = ?",
                 (len(plan.windows), plan.duration_s, row["id"]),
             )
+            if waveform is not None:
+                connection.execute(
+                    "INSERT OR REPLACE INTO waveforms (job, duration_s, step_s, peaks, speech) VALUES (?, ?, ?, ?, ?)",
+                    (
+                        row["id"],
+                        waveform.duration_s,
+                        waveform.step_s,
+                        waveform.peaks,
+                        _SPEECH.dump_json(waveform.speech).decode(),
+                    ),
+                )
 
         self._database.write(work)
 

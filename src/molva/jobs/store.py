@@ -6,6 +6,7 @@ from typing import Protocol
 
 from molva.jobs.job import Job, Status, Submission
 from molva.runtime.plan import Plan
+from molva.speech.waveform import Waveform
 from molva.transcript import Hypothesis, Transcript
 
 
@@ -69,6 +70,10 @@ class JobStore(Protocol):
         """The result; None where there is no such job or it is not done."""
         ...
 
+    def waveform(self, job_id: str) -> Waveform | None:
+        """What its recording looks like; None where there is no such job or nobody has looked through it."""
+        ...
+
     def page(self, *, statuses: Collection[Status] = (), limit: int = 50, cursor: str | None = None) -> Page:
         """Jobs in these states, or in any. Raises OptionError for a cursor that is none."""
         ...
@@ -101,8 +106,11 @@ class JobStore(Protocol):
         """Keep a claim for longer. False where it is lost: the job was cancelled, purged or claimed by another."""
         ...
 
-    def planned(self, claim: Claim, plan: Plan, recipe: str) -> None:
-        """The job's windows, none of them finished. Raises ClaimLost, as all of the following do."""
+    def planned(self, claim: Claim, plan: Plan, recipe: str, waveform: Waveform | None = None) -> None:
+        """The job's windows, none of them finished, and its picture, which stays when the job has ended.
+
+        Raises ClaimLost, as all of the following do.
+        """
         ...
 
     def finished(self, claim: Claim, index: int, hypothesis: Hypothesis, language: str | None) -> Job:

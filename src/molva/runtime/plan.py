@@ -14,6 +14,7 @@ from molva.samples import Samples
 from molva.speech.buffer import SampleBuffer
 from molva.speech.chunks import Window, WindowPlanner, WindowRule
 from molva.speech.vad import VadModel, VadStream
+from molva.speech.waveform import Waveform, WaveformPainter
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,12 @@ class Plan:
     """Of the recording."""
 
 
-def plan(source: AnySource, vad: VadModel, rule: WindowRule, *, cancelled: threading.Event) -> Plan:
-    """Look through a recording. Blocking; memory does not grow with its length.
+def plan(source: AnySource, vad: VadModel, rule: WindowRule, *, cancelled: threading.Event) -> tuple[Plan, Waveform]:
+    """Look through a recording, and paint it by the way. Blocking; of the audio no more than a window is in memory.
 
     Raises AudioError, and Cancelled once the event is set.
     """
-    planner, speech = WindowPlanner(rule), VadStream(vad)
+    planner, speech, painter = WindowPlanner(rule), VadStream(vad), WaveformPainter(rule.speech)
     windows: list[PlannedWindow] = []
 
     def take(ready: Sequence[Window]) -> None:
@@ -50,9 +51,12 @@ def plan(source: AnySource, vad: VadModel, rule: WindowRule, *, cancelled: threa
         for block in reader:
             if cancelled.is_set():
                 raise Cancelled
-            take(planner.feed(block, speech.feed(block)))
-        take(planner.flush(speech.flush()))
-        return Plan(tuple(windows), round(reader.duration, 3))
+            probabilities = speech.feed(block)
+            painter.feed(block, probabilities)
+            take(planner.feed(block, probabilities))
+        probabilities = speech.flush()
+        take(planner.flush(probabilities))
+        return Plan(tuple(windows), round(reader.duration, 3)), painter.finish(probabilities)
 
 
 def cut(blocks: Iterable[Samples], windows: Sequence[PlannedWindow]) -> Iterator[Window]:

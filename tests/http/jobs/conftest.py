@@ -26,6 +26,7 @@ from molva.jobs.sqlite import SqliteJobStore
 from molva.jobs.store import Claim
 from molva.runtime.fleet import Lease
 from molva.runtime.plan import Plan, PlannedWindow
+from molva.speech.waveform import Waveform
 from molva.transcript import Coverage, Hypothesis, Segment, Transcript, Word
 from molva.webhooks import sqlite as webhooks_sqlite
 from tests.http.conftest import Running, serving
@@ -33,6 +34,7 @@ from tests.http.openai.conftest import SPEECH, Speaker, uploads
 
 WORDS = (Word("Раз", 0.1, 0.4, 0.98765), Word("два.", 0.5, 0.9, 0.5))
 TRANSCRIPT = Transcript((Segment(0.1, 0.9, "Раз два.", WORDS),), 4.0, "ru", Coverage(0.8, 0.8))
+WAVEFORM = Waveform(4.0, 0.1, bytes([0, 128, 255]), ((0.1, 0.9), (2.0, 2.5)))
 LEASE_S = 600
 
 
@@ -74,7 +76,7 @@ class JobServer:
         job, claim = self.queued(priority=JobPriority.HIGH), self.claim()
         assert claim.job.id == job.id
         windows = tuple(PlannedWindow(16_000 * i, 16_000, 8_000, 0) for i in range(n_windows))
-        self.store.planned(claim, Plan(windows, 4.0), "recipe")
+        self.store.planned(claim, Plan(windows, 4.0), "recipe", WAVEFORM)
         return job, claim
 
     def advance(self, claim: Claim, index: int) -> None:

@@ -78,7 +78,15 @@ class TestOne:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", ""), ("GET", "/stream"), ("GET", "/result"), ("DELETE", ""), ("DELETE", "?purge=true")]
+    ("method", "path"),
+    [
+        ("GET", ""),
+        ("GET", "/stream"),
+        ("GET", "/result"),
+        ("GET", "/waveform"),
+        ("DELETE", ""),
+        ("DELETE", "?purge=true"),
+    ],
 )
 class TestNone:
     def test_an_unknown_job(self, server: JobServer, method: str, path: str) -> None:
@@ -210,7 +218,20 @@ class TestResult:
             assert (code, f"it is {status}" in message) == ("job_not_done", True)
 
 
-@pytest.mark.parametrize("path", ["", "/result", "/stream"])
+class TestWaveform:
+    def test_it_is_known_before_the_first_window_and_stays(self, server: JobServer) -> None:
+        job, claim = server.planned(1)
+        picture = {"duration_secs": 4.0, "step_secs": 0.1, "peaks": [0, 128, 255], "speech": [[0.1, 0.9], [2.0, 2.5]]}
+        assert server.client.get(f"/jobs/{job.id}/waveform").json() == picture
+        server.store.done(claim, TRANSCRIPT)
+        assert server.client.get(f"/jobs/{job.id}/waveform").json() == picture
+
+    def test_nobody_has_looked_through_a_job_that_waits(self, server: JobServer) -> None:
+        code, message = told(server.client.get(f"/jobs/{server.queued().id}/waveform"), 409)
+        assert (code, "has no waveform: it is queued" in message) == ("job_not_done", True)
+
+
+@pytest.mark.parametrize("path", ["", "/result", "/waveform", "/stream"])
 def test_a_browser_may_ask_first(server: JobServer, path: str) -> None:
     assert server.client.options(f"/jobs/{UNKNOWN}{path}").status_code == 204
 
@@ -229,5 +250,6 @@ def test_the_document_names_every_route_under_its_tag(server: JobServer) -> None
         ("/jobs/{job_id}", "get"),
         ("/jobs/{job_id}", "delete"),
         ("/jobs/{job_id}/result", "get"),
+        ("/jobs/{job_id}/waveform", "get"),
         ("/jobs/{job_id}/stream", "get"),
     }

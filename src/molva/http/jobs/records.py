@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from molva.errors import OptionError
 from molva.http.jobs.access import JobId, OurJobs, jobs_of
-from molva.http.jobs.shapes import BAD_REQUEST, CONFLICT, ERRORS, NOT_FOUND, RESULT, JobDocument, JobPage
+from molva.http.jobs.shapes import BAD_REQUEST, CONFLICT, ERRORS, NOT_FOUND, RESULT, JobDocument, JobPage, WaveformBody
 from molva.http.rendering import Rendering
 from molva.jobs.job import Status, document, summary
 
@@ -55,8 +55,23 @@ async def read_result(jobs: OurJobs, job_id: JobId, rendering: Annotated[Renderi
     return await rendering.answer(await jobs.transcript(job_id))
 
 
+@router.get("/jobs/{job_id}/waveform", response_model=WaveformBody, responses={**ERRORS, **NOT_FOUND, **CONFLICT})
+async def read_waveform(jobs: OurJobs, job_id: JobId) -> Response:
+    """What the recording looks like: its loudness, and where somebody speaks. Known before its first window is."""
+    waveform = await jobs.waveform(job_id)
+    return JSONResponse(
+        {
+            "duration_secs": waveform.duration_s,
+            "step_secs": round(waveform.step_s, 3),
+            "peaks": list(waveform.peaks),
+            "speech": waveform.speech,
+        }
+    )
+
+
 @router.options("/jobs/{job_id}", include_in_schema=False)
 @router.options("/jobs/{job_id}/result", include_in_schema=False)
+@router.options("/jobs/{job_id}/waveform", include_in_schema=False)
 async def preflight() -> Response:
     """Answer to a browser that asks before it sends."""
     return Response(status_code=204)

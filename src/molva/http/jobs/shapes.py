@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from molva.http.jobs.form import PRIORITIES, TASKS
 from molva.http.jobs.schemas import documented
 from molva.http.schemas import TranscriptBody
+from molva.speech.waveform import MAX_PEAKS
 
 Priority = Literal["low", "normal", "high"]
 JobStatus = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -71,6 +72,21 @@ class JobPage(BaseModel):
     next_cursor: Annotated[str | None, Field(description="Ask for it as `cursor` to get the next ones")]
 
 
+class WaveformBody(BaseModel):
+    """GET /jobs/{job_id}/waveform: the picture of the recording, of the same size however long it is."""
+
+    duration_secs: float
+    step_secs: Annotated[float, Field(description="What one of the peaks stands for")]
+    peaks: Annotated[
+        list[Annotated[int, Field(ge=0, le=255)]],
+        Field(description="The loudest sample of each step, 255 at full scale", max_length=MAX_PEAKS + 1),
+    ]
+    speech: Annotated[
+        list[Annotated[list[float], Field(min_length=2, max_length=2)]],
+        Field(description="Start and end of each stretch of speech"),
+    ]
+
+
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: documented("`invalid_api_key`, where the server asks for keys"),
     403: documented("`origin_denied`, `host_denied`"),
@@ -85,7 +101,7 @@ NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: documented("`job_not_found`"),
 }
 CONFLICT: dict[int | str, dict[str, Any]] = {
-    409: documented("`job_finished`: it has ended already; `job_not_done`: it has no result")
+    409: documented("`job_finished`: it has ended already; `job_not_done`: it has no result, or no waveform yet")
 }
 SUBMISSION_ERRORS: dict[int | str, dict[str, Any]] = {
     **ERRORS,

@@ -5,6 +5,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from molva.engines.base import Task
 from molva.http.openai.problems import problem
 from molva.http.openai.schemas import ERRORS, NO_MODEL
 from molva.http.schemas import ModelObject
@@ -18,11 +19,19 @@ async def model_objects(state: ServerState) -> list[ModelObject]:
     """The model that is served, the others on this machine, and the aliases for them."""
     installed = await asyncio.to_thread(state.store.installed)
     names = dict.fromkeys([state.model, *(model.spec.name for model in installed)])
-    objects = [ModelObject(id=name, owned_by=CATALOG[name].family if name in CATALOG else "molva") for name in names]
+    objects = [_object(name) for name in names]
     for alias, target in state.aliases.items():
         if target == "auto" or target in names:
             objects.append(ModelObject(id=alias, owned_by="molva"))
     return objects
+
+
+def _object(name: str) -> ModelObject:
+    spec = CATALOG.get(name)
+    if spec is None:
+        return ModelObject(id=name, owned_by="molva")
+    tasks: list[Task] = ["transcribe", "translate"] if spec.translates else ["transcribe"]
+    return ModelObject(id=name, owned_by=spec.family, languages=list(spec.languages), tasks=tasks)
 
 
 # The parameter is documented by hand: the framework would add a 422, and no name is malformed.
