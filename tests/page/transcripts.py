@@ -57,7 +57,9 @@ def interrupted() -> Transcript:
 
 def japanese() -> Transcript:
     """A language without spaces."""
-    words = tuple(Word(text, i * 0.5, i * 0.5 + 0.4, 0.9) for i, text in enumerate(["今日", "は", "いい", "天気", "です。"]))
+    words = tuple(
+        Word(text, i * 0.5, i * 0.5 + 0.4, 0.9) for i, text in enumerate(["今日", "は", "いい", "天気", "です。"])
+    )
     return Transcript((Segment(0, 2.4, "今日はいい天気です。", words),) * 2, 3.0, "ja", Coverage(1, 1))
 
 

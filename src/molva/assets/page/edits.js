@@ -43,14 +43,14 @@ export function turns(segment, index, language) {
   });
 }
 
-/** The segment with another text in one of its turns. */
-export function retold(segment, turn, text, language) {
-  if (!segment.words.length) {
-    // Emptied before, or of an engine that knows no words. Both are heard from the segment's start.
-    return { ...segment, text: oneLine(text) };
-  }
-  const words = segment.words.toSpliced(turn.from, turn.to - turn.from, ...align(turn.words, text, separator(language) === " "));
-  return withWords(segment, words, language);
+/** The segment with another text in one of its turns. Words that have all been removed come back from `original`. */
+export function retold(segment, turn, text, original, language) {
+  const emptied = !segment.words.length;
+  const { words } = emptied ? original : segment;
+  if (!words.length) return { ...segment, text }; // of an engine that knows no words
+  const [from, to] = emptied ? [0, words.length] : [turn.from, turn.to];
+  const aligned = align(words.slice(from, to), text, separator(language) === " ");
+  return withWords(segment, words.toSpliced(from, to - from, ...aligned), language);
 }
 
 /** The segment with one of its turns said by another speaker. */

@@ -70,7 +70,12 @@ function view(root, job, edits, blob, wave) {
   const list = turnList({
     gap,
     hear(time) { follow(true); sound.play(time); },
-    told(turn, text) { change(turn, retold(transcript.segments[turn.segment], turn, text, transcript.language)); },
+    told(turn, text) {
+      const segment = transcript.segments[turn.segment];
+      const original = job.segments[turn.segment];
+      change(turn, retold(segment, turn, text, original, transcript.language));
+    },
+    paused: () => sound.pause(),
     spoken(turn, speaker) { change(turn, respoken(transcript.segments[turn.segment], turn, speaker, transcript.language)); },
     shown: () => paintFound(),
     nameOf,
@@ -217,7 +222,7 @@ function view(root, job, edits, blob, wave) {
 
   /** Marks what is found near the window, without a change of the document. */
   function paintFound() {
-    if (!globalThis.CSS?.highlights) return;
+    if (!CSS.highlights || (!found.length && !CSS.highlights.has("found"))) return;
     const [others, one] = [new Highlight(), new Highlight()];
     found.forEach((place, i) => {
       const turn = list.turns[place.index];
@@ -326,12 +331,12 @@ function view(root, job, edits, blob, wave) {
   everywhere(document, "keydown", (event) => {
     const { target } = event;
     if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
-    if (["PageUp", "PageDown", "Home", "End"].includes(event.key)) follow(false);
     if (event.key === "Escape" && menu.open) {
       menu.open = false;
       menu.firstElementChild.focus();
     }
     if (target.closest("input, textarea, select, summary, [role=slider]")) return;
+    if (["PageUp", "PageDown", "Home", "End"].includes(event.key)) follow(false);
     if (event.key === "ArrowLeft") sound.step(-5);
     else if (event.key === "ArrowRight") sound.step(5);
     else if (event.key === " " && !target.closest("button, a")) sound.toggle();
@@ -345,6 +350,7 @@ function view(root, job, edits, blob, wave) {
   everywhere(sound.audio, "play", () => follow(true));
   everywhere(sound.audio, "pause", () => follow(following));
 
+  document.documentElement.classList.add("reading");
   markUnsure();
   list.show(allTurns());
   refresh();
@@ -353,6 +359,7 @@ function view(root, job, edits, blob, wave) {
 
   return {
     close() {
+      document.documentElement.classList.remove("reading");
       saveNow();
       leaving.abort();
       sound.unload();

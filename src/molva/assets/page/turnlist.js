@@ -16,10 +16,10 @@ const NEAR = "500px 0px";
 const LINGER_S = 0.3;
 
 /**
- * `hear(time)` is called for a word or a turn that was clicked; `told(turn, text)` and `spoken(turn, speaker)` when
+ * `hear(time)` is called for a word or a turn that was clicked, `paused()` for a double click; `told(turn, text)` and `spoken(turn, speaker)` when
  * one is changed; `shown()` when other turns have come near. `nameOf(speaker)` and `speakers()` are asked for names.
  */
-export function turnList({ gap, hear, told, spoken, shown, nameOf, speakers }) {
+export function turnList({ gap, hear, paused, told, spoken, shown, nameOf, speakers }) {
   const element = h("ol", { class: "turns", label: "transcript.text", on: { click, dblclick, keydown, change, focusin } });
   const turnOf = new WeakMap();
   const near = new Set();
@@ -161,7 +161,9 @@ export function turnList({ gap, hear, told, spoken, shown, nameOf, speakers }) {
 
   function dblclick(event) {
     const turn = turnOf.get(event.target.closest("li"));
-    if (turn && turn !== editing && turn.body.contains(event.target)) edit(turn, event.target);
+    if (!turn || turn === editing || !turn.body.contains(event.target)) return;
+    paused(); // the first of the two clicks has begun to play
+    edit(turn, event.target);
   }
 
   function keydown(event) {
