@@ -294,6 +294,26 @@ class TestEdit:
             assert original["мы"].end <= words["с"]["start"] <= words["вами"]["end"] <= original["поговорим"].start
             assert words["вами"]["confidence"] == 1
 
+    def test_a_text_that_was_removed_can_be_written_again(self, browser: Browser, server: JobServer) -> None:
+        with transcript_of(browser, server, conversation()) as tab:
+            for text in ("", "А что происходит?"):
+                turn(tab.page, 2).locator("p").focus()
+                tab.page.keyboard.press("Enter")
+                tab.page.get_by_label("What is said at 0:17").fill(text)
+                tab.page.keyboard.press("Enter")
+            expect(turn(tab.page, 2).get_by_role("combobox")).to_have_value("1")
+            words = json.loads(download(tab, "json"))["words"]
+            assert [word["start"] for word in words if word["word"] == "что"] == [17.78]
+
+
+def test_the_language_changes_while_it_is_open(browser: Browser, server: JobServer) -> None:
+    with transcript_of(browser, server, conversation()) as tab:
+        tab.page.get_by_role("button", name="Русский").click()
+        expect(turn(tab.page, 0).get_by_role("combobox")).to_have_text(re.compile("^Участник 1"))
+        expect(tab.page.get_by_label("Имя участника 1")).to_have_attribute("placeholder", "Участник 1")
+        expect(turn(tab.page, 0).get_by_role("button")).to_have_attribute("aria-label", "Слушать с 0:00")
+        expect(tab.page.get_by_role("button", name="Слушать", exact=True)).to_be_visible()
+
 
 class TestAlign:
     """Times for a text that was edited."""

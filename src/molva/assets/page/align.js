@@ -36,7 +36,11 @@ function between(words, from, to, tokens) {
   });
 }
 
-const fold = (text) => text.toLowerCase().replaceAll("ё", "е").replace(/[^\p{L}\p{N}]/gu, "") || text;
+const fold = (text) =>
+  text
+    .toLowerCase()
+    .replaceAll("ё", "е")
+    .replace(/[^\p{L}\p{N}]/gu, "") || text;
 
 /** Longest common subsequence, blind to case and punctuation: pairs of an index in `words` and one in `tokens`. */
 function commonPairs(words, tokens) {
@@ -52,7 +56,7 @@ function commonPairs(words, tokens) {
     }
   }
   const pairs = [];
-  for (let i = 0, j = 0; i < a.length && j < b.length; ) {
+  for (let i = 0, j = 0; i < a.length && j < b.length;) {
     if (a[i] === b[j]) pairs.push([i++, j++]);
     else if (lengths[(i + 1) * width + j] >= lengths[i * width + j + 1]) i++;
     else j++;

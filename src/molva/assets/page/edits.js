@@ -9,7 +9,10 @@ export const separator = (language) => (UNSPACED.has(language) ? "" : " ");
 
 /** Single spaces for all white space: what Python's `str.split` takes for it. */
 export const oneLine = (text) =>
-  text.split(/[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/u).filter(Boolean).join(" ");
+  text
+    .split(/[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/u)
+    .filter(Boolean)
+    .join(" ");
 
 export const noEdits = () => ({ names: {}, segments: {} });
 
@@ -38,7 +41,14 @@ export function turns(segment, index, language) {
     const own = words.slice(from, to);
     const text = own.map((word) => word.text).join(separator(language));
     return {
-      segment: index, from, to, start: own[0].start, end: own.at(-1).end, speaker: own[0].speaker ?? null, words: own, text,
+      segment: index,
+      from,
+      to,
+      start: own[0].start,
+      end: own.at(-1).end,
+      speaker: own[0].speaker ?? null,
+      words: own,
+      text,
     };
   });
 }
@@ -66,6 +76,7 @@ function withWords(segment, words, language) {
 /** All speakers of a transcript, ascending. */
 export function speakersOf(transcript) {
   const found = new Set();
-  for (const { words } of transcript.segments) for (const { speaker } of words) if (Number.isInteger(speaker)) found.add(speaker);
+  for (const { words } of transcript.segments)
+    for (const { speaker } of words) if (Number.isInteger(speaker)) found.add(speaker);
   return [...found].sort((a, b) => a - b);
 }

@@ -17,7 +17,10 @@ export const FORMATS = {
 };
 
 function writeText({ segments, language }) {
-  return segments.map((segment) => segment.text).filter(Boolean).join(separator(language));
+  return segments
+    .map((segment) => segment.text)
+    .filter(Boolean)
+    .join(separator(language));
 }
 
 function writeSrt(transcript) {
@@ -38,8 +41,11 @@ function writeMarkdown(transcript) {
   const { duration, language, segments } = transcript;
   const seconds = Number.isInteger(duration) ? duration.toFixed(1) : String(duration);
   const front = [
-    "---", `duration: ${seconds}`, `language: ${language === "no" ? '"no"' : language}`,
-    `speakers: ${speakersOf(transcript).length}`, "---",
+    "---",
+    `duration: ${seconds}`,
+    `language: ${language === "no" ? '"no"' : language}`,
+    `speakers: ${speakersOf(transcript).length}`,
+    "---",
   ];
   const blocks = segments.flatMap((segment) => paragraphs(segment, transcript)).filter(Boolean);
   return [front.join("\n"), "# Transcript", ...blocks].join("\n\n") + "\n";
@@ -50,7 +56,11 @@ function writeJson(transcript) {
   const { duration, language, names, segments } = transcript;
   const words = segments.flatMap((segment) =>
     segment.words.map(({ text, start, end, probability, speaker }) => ({
-      word: text, start, end, confidence: probability, ...(isSpeaker(speaker) ? { speaker } : {}),
+      word: text,
+      start,
+      end,
+      confidence: probability,
+      ...(isSpeaker(speaker) ? { speaker } : {}),
     })),
   );
   const speakers = Object.keys(names).length ? { speakers: names } : {};
@@ -97,7 +107,11 @@ function cues(transcript) {
   for (const line of lines) starts.push(Math.max(milliseconds(line.start), starts.length ? starts.at(-1) + 1 : 0));
   return lines.map((line, i) => {
     const limit = starts[i + 1] ?? Math.max(milliseconds(transcript.duration), starts[i] + 1);
-    return { start: starts[i], end: Math.min(Math.max(milliseconds(line.end), starts[i] + MIN_DISPLAY_MS), limit), text: line.text };
+    return {
+      start: starts[i],
+      end: Math.min(Math.max(milliseconds(line.end), starts[i] + MIN_DISPLAY_MS), limit),
+      text: line.text,
+    };
   });
 }
 
@@ -113,7 +127,9 @@ function linesOf(segment, transcript) {
     group.length >= MAX_WORDS ||
     [...lineOf([...group, word], transcript)].length > MAX_CHARS;
   return runs(words, cuts).map((group) => ({
-    start: group[0].start, end: group.at(-1).end, text: lineOf(group, transcript),
+    start: group[0].start,
+    end: group.at(-1).end,
+    text: lineOf(group, transcript),
   }));
 }
 

@@ -3,7 +3,10 @@
 /** Same length as the text, so that places stay; blind to case, and to the dots of ё. */
 function fold(text) {
   const lower = text.toLowerCase();
-  const same = lower.length === text.length ? lower : [...text].map((c) => (c.toLowerCase().length === c.length ? c.toLowerCase() : c)).join("");
+  const same =
+    lower.length === text.length
+      ? lower
+      : [...text].map((c) => (c.toLowerCase().length === c.length ? c.toLowerCase() : c)).join("");
   return same.replaceAll("ё", "е");
 }
 

@@ -30,17 +30,25 @@ export function player({ duration, moved, chosen }) {
     SPEEDS.map((value) => h("option", { value, selected: value === 1 })),
   );
   const file = h("input", { type: "file", hidden: true, accept: "audio/*,video/*", on: { change: pick } });
-  const missing = h("span", { class: "row missing" },
+  const missing = h(
+    "span",
+    { class: "row missing" },
     h("button", { class: "primary", text: "transcript.choose", on: { click: () => file.click() } }),
     h("span", { class: "muted small", role: "status" }),
   );
-  const controls = h("span", { class: "row", hidden: true },
+  const controls = h(
+    "span",
+    { class: "row", hidden: true },
     h("button", { class: "quiet", label: "transcript.back", on: { click: () => step(-STEP_S) } }, `−${STEP_S}`),
     toggleButton,
     h("button", { class: "quiet", label: "transcript.forward", on: { click: () => step(STEP_S) } }, `+${STEP_S}`),
   );
-  const element = h("div", { class: "row player", role: "group", label: "transcript.player" },
-    controls, missing, file,
+  const element = h(
+    "div",
+    { class: "row player", role: "group", label: "transcript.player" },
+    controls,
+    missing,
+    file,
     h("span", { class: "muted number grow" }, now, ` / ${clock(duration)}`),
     speed,
   );
@@ -126,9 +134,21 @@ export function player({ duration, moved, chosen }) {
 
   retell();
   return {
-    element, audio, load, unload, play, seek, step, toggle, retell,
+    element,
+    audio,
+    load,
+    unload,
+    play,
+    seek,
+    step,
+    toggle,
+    retell,
     pause: () => audio.pause(),
-    get time() { return position; },
-    get playing() { return !audio.paused; },
+    get time() {
+      return position;
+    },
+    get playing() {
+      return !audio.paused;
+    },
   };
 }

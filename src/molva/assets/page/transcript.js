@@ -66,17 +66,28 @@ function view(root, job, edits, blob, wave) {
       sound.play(sound.time);
     },
   });
-  const picture = waveform({ duration, seek: (time) => { follow(true); sound.seek(time); } });
+  const picture = waveform({
+    duration,
+    seek: (time) => {
+      follow(true);
+      sound.seek(time);
+    },
+  });
   const list = turnList({
     gap,
-    hear(time) { follow(true); sound.play(time); },
+    hear(time) {
+      follow(true);
+      sound.play(time);
+    },
     told(turn, text) {
       const segment = transcript.segments[turn.segment];
       const original = job.segments[turn.segment];
       change(turn, retold(segment, turn, text, original, transcript.language));
     },
     paused: () => sound.pause(),
-    spoken(turn, speaker) { change(turn, respoken(transcript.segments[turn.segment], turn, speaker, transcript.language)); },
+    spoken(turn, speaker) {
+      change(turn, respoken(transcript.segments[turn.segment], turn, speaker, transcript.language));
+    },
     shown: () => paintFound(),
     nameOf,
     speakers: () => speakers,
@@ -142,7 +153,9 @@ function view(root, job, edits, blob, wave) {
   }
 
   function allTurns() {
-    return transcript.segments.flatMap((segment, i) => turns(segment, i, transcript.language)).filter((turn) => turn.text || edits.segments[turn.segment]);
+    return transcript.segments
+      .flatMap((segment, i) => turns(segment, i, transcript.language))
+      .filter((turn) => turn.text || edits.segments[turn.segment]);
   }
 
   /** All that depends on the text and on who speaks. */
@@ -176,8 +189,14 @@ function view(root, job, edits, blob, wave) {
 
   function chip(speaker) {
     const input = h("input", {
-      type: "text", "data-speaker": speaker, maxlength: 60, size: 14, autocomplete: "off", spellcheck: "false",
-      placeholder: undefined, on: { input: () => rename(speaker, input.value) },
+      type: "text",
+      "data-speaker": speaker,
+      maxlength: 60,
+      size: 14,
+      autocomplete: "off",
+      spellcheck: "false",
+      placeholder: undefined,
+      on: { input: () => rename(speaker, input.value) },
     });
     tellChip(input);
     return h("li", { class: `speaker-${speaker % 8}` }, h("i", { class: "dot" }), input);
@@ -194,7 +213,10 @@ function view(root, job, edits, blob, wave) {
   let [found, at] = [[], -1];
 
   function search(go = true) {
-    found = find(list.turns.map((turn) => turn.text), query.value);
+    found = find(
+      list.turns.map((turn) => turn.text),
+      query.value,
+    );
     at = found.length ? Math.min(Math.max(at, 0), found.length - 1) : -1;
     if (go) at = found.length ? 0 : -1;
     tellFound();
@@ -203,7 +225,11 @@ function view(root, job, edits, blob, wave) {
   }
 
   function tellFound() {
-    count.textContent = !query.value.trim() ? "" : found.length ? t("transcript.found", { n: at + 1, all: found.length }) : t("transcript.notFound");
+    count.textContent = !query.value.trim()
+      ? ""
+      : found.length
+        ? t("transcript.found", { n: at + 1, all: found.length })
+        : t("transcript.notFound");
     for (const button of [previousButton, nextButton]) button.disabled = !found.length;
   }
 
@@ -263,7 +289,9 @@ function view(root, job, edits, blob, wave) {
   // How it is laid out.
 
   const query = h("input", {
-    type: "search", label: "transcript.search", placeholder: "transcript.search",
+    type: "search",
+    label: "transcript.search",
+    placeholder: "transcript.search",
     on: {
       input: () => search(),
       keydown(event) {
@@ -272,10 +300,17 @@ function view(root, job, edits, blob, wave) {
     },
   });
   const count = h("span", { class: "muted small number", role: "status" });
-  const previousButton = h("button", { class: "quiet icon", label: "transcript.previous", on: { click: () => step(-1) } }, "↑");
+  const previousButton = h(
+    "button",
+    { class: "quiet icon", label: "transcript.previous", on: { click: () => step(-1) } },
+    "↑",
+  );
   const nextButton = h("button", { class: "quiet icon", label: "transcript.next", on: { click: () => step(1) } }, "↓");
   const editButton = h("button", {
-    class: "toggle", text: "transcript.edit", title: "transcript.editHow", "aria-pressed": "false",
+    class: "toggle",
+    text: "transcript.edit",
+    title: "transcript.editHow",
+    "aria-pressed": "false",
     on: {
       click() {
         const on = editButton.getAttribute("aria-pressed") === "false";
@@ -285,22 +320,40 @@ function view(root, job, edits, blob, wave) {
     },
   });
   const copyButton = h("button", { text: "transcript.copy", on: { click: copy } });
-  const menu = h("details", { class: "menu" },
+  const menu = h(
+    "details",
+    { class: "menu" },
     h("summary", { text: "transcript.export" }),
-    h("div", { class: "choices" }, Object.keys(FORMATS).map((extension) =>
-      h("button", { class: "quiet", text: `transcript.as.${extension}`, on: { click: () => download(extension) } }),
-    )),
+    h(
+      "div",
+      { class: "choices" },
+      Object.keys(FORMATS).map((extension) =>
+        h("button", { class: "quiet", text: `transcript.as.${extension}`, on: { click: () => download(extension) } }),
+      ),
+    ),
   );
-  const bar = h("div", { class: "toolbar" },
+  const bar = h(
+    "div",
+    { class: "toolbar" },
     h("div", { class: "row search", role: "search" }, query, count, previousButton, nextButton),
     h("div", { class: "row" }, editButton, copyButton, menu),
   );
   const people = h("ul", { class: "row people", label: "transcript.speakers" });
   const unsure = h("input", { type: "checkbox", on: { change: markUnsure } });
   unsure.checked = recall("unsure", true);
-  const restoreButton = h("button", { class: "quiet", hidden: true, text: "transcript.restore", on: { click: restore } });
+  const restoreButton = h("button", {
+    class: "quiet",
+    hidden: true,
+    text: "transcript.restore",
+    on: { click: restore },
+  });
   const unkept = h("p", { class: "wrong", role: "alert", hidden: true, text: "transcript.unkept" });
-  const followButton = h("button", { class: "follow", hidden: true, text: "transcript.follow", on: { click: () => follow(true) } });
+  const followButton = h("button", {
+    class: "follow",
+    hidden: true,
+    text: "transcript.follow",
+    on: { click: () => follow(true) },
+  });
   const dock = h("div", { class: "dock" }, followButton, picture.element, sound.element);
 
   function markUnsure() {
@@ -310,24 +363,32 @@ function view(root, job, edits, blob, wave) {
 
   const empty = job.segments.length ? null : h("p", { class: "muted", text: "transcript.silent" });
   root.replaceChildren(
-    h("div", { class: "transcript" },
+    h(
+      "div",
+      { class: "transcript" },
       h("a", { class: "small", href: "#files", text: "transcript.toFiles" }),
       h("h1", {}, job.filename ?? t("transcript.unnamed")),
       h("p", { class: "muted small" }, [clock(duration), job.language, job.model].filter(Boolean).join(" · ")),
       empty,
-      h("div", { class: "row about" },
+      h(
+        "div",
+        { class: "row about" },
         people,
         h("label", { class: "check" }, unsure, h("span", { class: "unsure", text: "transcript.unsure" })),
         restoreButton,
       ),
-      unkept, bar, list.element, dock,
+      unkept,
+      bar,
+      list.element,
+      dock,
     ),
   );
 
   // What is pressed and scrolled anywhere on the page.
 
   const leaving = new AbortController();
-  const everywhere = (target, event, handler) => target.addEventListener(event, handler, { signal: leaving.signal, passive: event !== "keydown" });
+  const everywhere = (target, event, handler) =>
+    target.addEventListener(event, handler, { signal: leaving.signal, passive: event !== "keydown" });
   everywhere(document, "keydown", (event) => {
     const { target } = event;
     if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
@@ -345,7 +406,9 @@ function view(root, job, edits, blob, wave) {
   });
   everywhere(window, "wheel", () => follow(false));
   everywhere(window, "touchmove", (event) => event.target.closest(".dock") || follow(false));
-  everywhere(document, "pointerdown", (event) => { if (!menu.contains(event.target)) menu.open = false; });
+  everywhere(document, "pointerdown", (event) => {
+    if (!menu.contains(event.target)) menu.open = false;
+  });
   everywhere(window, "pagehide", saveNow);
   everywhere(sound.audio, "play", () => follow(true));
   everywhere(sound.audio, "pause", () => follow(following));

@@ -20,7 +20,11 @@ const LINGER_S = 0.3;
  * one is changed; `shown()` when other turns have come near. `nameOf(speaker)` and `speakers()` are asked for names.
  */
 export function turnList({ gap, hear, paused, told, spoken, shown, nameOf, speakers }) {
-  const element = h("ol", { class: "turns", label: "transcript.text", on: { click, dblclick, keydown, change, focusin } });
+  const element = h("ol", {
+    class: "turns",
+    label: "transcript.text",
+    on: { click, dblclick, keydown, change, focusin },
+  });
   const turnOf = new WeakMap();
   const near = new Set();
   let turns = [];
@@ -30,21 +34,31 @@ export function turnList({ gap, hear, paused, told, spoken, shown, nameOf, speak
   let editing = null;
   let clickEdits = false;
 
-  const observer = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) {
-      const turn = turnOf.get(target);
-      if (isIntersecting) enter(turn);
-      else if (near.has(turn) && !inUse(target)) leave(turn);
-    }
-    shown();
-  }, { rootMargin: NEAR });
+  const observer = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        const turn = turnOf.get(target);
+        if (isIntersecting) enter(turn);
+        else if (near.has(turn) && !inUse(target)) leave(turn);
+      }
+      shown();
+    },
+    { rootMargin: NEAR },
+  );
 
   /** What has the focus or is being selected stays as it is. */
-  const inUse = (item) => item.contains(document.activeElement) || (getSelection().type === "Range" && getSelection().containsNode(item, true));
+  const inUse = (item) =>
+    item.contains(document.activeElement) ||
+    (getSelection().type === "Range" && getSelection().containsNode(item, true));
 
   function makeItem(turn) {
-    turn.who = turn.speaker === null ? null : h("span", { class: `who speaker-${turn.speaker % 8}` }, nameOf(turn.speaker));
-    turn.time = h("button", { class: "time number", tabindex: -1, "aria-label": t("transcript.hearFrom", { time: clock(turn.start) }) }, clock(turn.start));
+    turn.who =
+      turn.speaker === null ? null : h("span", { class: `who speaker-${turn.speaker % 8}` }, nameOf(turn.speaker));
+    turn.time = h(
+      "button",
+      { class: "time number", tabindex: -1, "aria-label": t("transcript.hearFrom", { time: clock(turn.start) }) },
+      clock(turn.start),
+    );
     turn.body = h("p", { class: "said", tabindex: -1 }, turn.text);
     turn.body.dataset.nothing = t("transcript.nothing");
     turn.item = h("li", { class: "turn" }, h("div", { class: "head" }, turn.who, turn.time), turn.body);
@@ -62,9 +76,21 @@ export function turnList({ gap, hear, paused, told, spoken, shown, nameOf, speak
     if (turn.who) {
       const known = speakers();
       const options = [...known, (known.at(-1) ?? -1) + 1].map((speaker) =>
-        h("option", { value: speaker, selected: speaker === turn.speaker }, known.includes(speaker) ? nameOf(speaker) : t("transcript.newSpeaker")),
+        h(
+          "option",
+          { value: speaker, selected: speaker === turn.speaker },
+          known.includes(speaker) ? nameOf(speaker) : t("transcript.newSpeaker"),
+        ),
       );
-      const select = h("select", { class: turn.who.className, "aria-label": t("transcript.speakerOf", { time: clock(turn.start) }), tabindex: turn === active ? 0 : -1 }, options);
+      const select = h(
+        "select",
+        {
+          class: turn.who.className,
+          "aria-label": t("transcript.speakerOf", { time: clock(turn.start) }),
+          tabindex: turn === active ? 0 : -1,
+        },
+        options,
+      );
       turn.who.replaceWith(select);
       turn.who = select;
     }
@@ -93,7 +119,11 @@ export function turnList({ gap, hear, paused, told, spoken, shown, nameOf, speak
 
   /** Where each word begins, of all turns. */
   function index() {
-    words = turns.flatMap((turn) => (turn.words.length ? turn.words.map((word, i) => ({ start: word.start, end: word.end, turn, i })) : [{ start: turn.start, end: turn.end, turn, i: -1 }]));
+    words = turns.flatMap((turn) =>
+      turn.words.length
+        ? turn.words.map((word, i) => ({ start: word.start, end: word.end, turn, i }))
+        : [{ start: turn.start, end: turn.end, turn, i: -1 }],
+    );
   }
 
   function show(all) {
@@ -123,7 +153,10 @@ export function turnList({ gap, hear, paused, told, spoken, shown, nameOf, speak
 
   /** Only one turn can be reached by Tab; the arrows go from one to the next. */
   function activate(turn) {
-    const reachable = (one, tabindex) => [one.body, one.time, one.who].forEach((part) => part?.tagName !== "SPAN" && part?.setAttribute("tabindex", tabindex));
+    const reachable = (one, tabindex) =>
+      [one.body, one.time, one.who].forEach(
+        (part) => part?.tagName !== "SPAN" && part?.setAttribute("tabindex", tabindex),
+      );
     if (active) reachable(active, -1);
     active = turn;
     reachable(active, 0);
@@ -182,7 +215,9 @@ export function turnList({ gap, hear, paused, told, spoken, shown, nameOf, speak
     const turn = turnOf.get(event.target.closest("li"));
     if (event.target !== turn?.who) return;
     spoken(turn, Number(event.target.value));
-    turns.find((other) => other.segment === turn.segment && other.from <= turn.from && turn.from <= other.to)?.body.focus();
+    turns
+      .find((other) => other.segment === turn.segment && other.from <= turn.from && turn.from <= other.to)
+      ?.body.focus();
   }
 
   function focusin(event) {
@@ -194,7 +229,11 @@ export function turnList({ gap, hear, paused, told, spoken, shown, nameOf, speak
   function edit(turn, span) {
     getSelection().removeAllRanges();
     editing = turn;
-    const field = h("textarea", { class: "said", rows: 1, "aria-label": t("transcript.textOf", { time: clock(turn.start) }) });
+    const field = h("textarea", {
+      class: "said",
+      rows: 1,
+      "aria-label": t("transcript.textOf", { time: clock(turn.start) }),
+    });
     field.value = turn.text;
     const fit = () => {
       field.style.height = "auto";
@@ -225,7 +264,10 @@ export function turnList({ gap, hear, paused, told, spoken, shown, nameOf, speak
     fit();
     field.focus();
     const word = turn.spans?.indexOf(span) ?? -1;
-    const place = word < 0 ? turn.text.length : turn.words.slice(0, word).reduce((sum, { text }) => sum + text.length + gap.length, 0);
+    const place =
+      word < 0
+        ? turn.text.length
+        : turn.words.slice(0, word).reduce((sum, { text }) => sum + text.length + gap.length, 0);
     field.setSelectionRange(place, place);
   }
 
@@ -238,8 +280,14 @@ export function turnList({ gap, hear, paused, told, spoken, shown, nameOf, speak
   }
 
   return {
-    element, show, replace, mark, rename,
-    get turns() { return turns; },
+    element,
+    show,
+    replace,
+    mark,
+    rename,
+    get turns() {
+      return turns;
+    },
     near: () => near,
     letClicksEdit(on) {
       clickEdits = on;

@@ -6,7 +6,16 @@ import { t } from "./texts.js";
 
 const ZOOM_S = 60;
 const LANES = { overview: { speech: 3, speakers: 5 }, zoom: { speech: 4, speakers: 16 } };
-const KEYS = { ArrowLeft: -5, ArrowDown: -5, ArrowRight: 5, ArrowUp: 5, PageDown: -30, PageUp: 30, Home: -Infinity, End: Infinity };
+const KEYS = {
+  ArrowLeft: -5,
+  ArrowDown: -5,
+  ArrowRight: 5,
+  ArrowUp: 5,
+  PageDown: -30,
+  PageUp: 30,
+  Home: -Infinity,
+  End: Infinity,
+};
 
 /** First index of `items` for which `after(item)`, which is false and then true, is true. */
 export function firstIndex(items, after) {
@@ -27,8 +36,16 @@ export function firstIndex(items, after) {
 export function waveform({ duration, seek }) {
   const short = duration <= ZOOM_S;
   const parts = (short ? ["zoom"] : ["overview", "zoom"]).map(makePart);
-  const element = h("div",
-    { class: "wave", role: "slider", tabindex: 0, label: "transcript.position", "aria-valuemin": 0, "aria-valuemax": Math.round(duration) },
+  const element = h(
+    "div",
+    {
+      class: "wave",
+      role: "slider",
+      tabindex: 0,
+      label: "transcript.position",
+      "aria-valuemin": 0,
+      "aria-valuemax": Math.round(duration),
+    },
     parts.map((part) => part.box),
   );
   const zoom = parts.at(-1);
@@ -48,7 +65,11 @@ export function waveform({ duration, seek }) {
       point(part, event);
     });
     box.addEventListener("pointermove", (event) => dragged === part && point(part, event));
-    for (const end of ["pointerup", "pointercancel"]) box.addEventListener(end, () => { dragged = null; at(time); });
+    for (const end of ["pointerup", "pointercancel"])
+      box.addEventListener(end, () => {
+        dragged = null;
+        at(time);
+      });
     return part;
   }
 
