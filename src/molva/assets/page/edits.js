@@ -28,7 +28,7 @@ export function edited(job, edits) {
   };
 }
 
-/** A segment cut where the speaker changes: `{segment, from, to, start, end, speaker, words, text}`, from and to of words. */
+/** A segment cut where the speaker changes: `{segment, from, to, start, end, speaker, words, text}`. */
 export function turns(segment, index, language) {
   const { words } = segment;
   if (!words.length) {

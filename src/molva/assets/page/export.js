@@ -1,4 +1,4 @@
-/** A transcript as a file: what `GET /jobs/{id}/result` writes, byte for byte, with the edits and names of this page. */
+/** A transcript as a file: what `GET /jobs/{id}/result` writes, byte for byte, with edits and names. */
 
 import { oneLine, separator, speakersOf, turns } from "./edits.js";
 
@@ -147,5 +147,6 @@ function milliseconds(seconds) {
 
 function clock(ms, mark) {
   const two = (n) => String(Math.floor(n)).padStart(2, "0");
-  return `${two(ms / 3_600_000)}:${two((ms / 60_000) % 60)}:${two((ms / 1000) % 60)}${mark}${String(ms % 1000).padStart(3, "0")}`;
+  const time = [ms / 3_600_000, (ms / 60_000) % 60, (ms / 1000) % 60].map(two).join(":");
+  return `${time}${mark}${String(ms % 1000).padStart(3, "0")}`;
 }

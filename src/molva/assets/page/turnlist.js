@@ -16,8 +16,9 @@ const NEAR = "500px 0px";
 const LINGER_S = 0.3;
 
 /**
- * `hear(time)` is called for a word or a turn that was clicked, `paused()` for a double click; `told(turn, text)` and `spoken(turn, speaker)` when
- * one is changed; `shown()` when other turns have come near. `nameOf(speaker)` and `speakers()` are asked for names.
+ * `hear(time)` is called for a word or a turn that was clicked, `paused()` for a double click; `told(turn, text)` and
+ * `spoken(turn, speaker)` when one is changed; `shown()` when other turns have come near. `nameOf(speaker)` and
+ * `speakers()` are asked for names.
  */
 export function turnList({ gap, hear, paused, told, spoken, shown, nameOf, speakers }) {
   const element = h("ol", {
