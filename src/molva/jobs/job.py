@@ -125,9 +125,10 @@ def _segment(index: int, segment: Segment) -> dict[str, Any]:
 
 
 def _word(word: Word) -> dict[str, Any]:
-    return {
+    fields = {
         "text": word.text,
         "start": round(word.start, 3),
         "end": round(word.end, 3),
         "probability": round(word.confidence, 4),
     }
+    return fields if word.speaker is None else fields | {"speaker": word.speaker}

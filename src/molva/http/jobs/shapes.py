@@ -47,6 +47,7 @@ class JobWord(BaseModel):
     start: float
     end: float
     probability: Annotated[float, Field(ge=0, le=1)]
+    speaker: Annotated[int | None, Field(description="Zero-based; present where speakers were told apart")] = None
 
 
 class JobSegment(BaseModel):

@@ -1,0 +1,152 @@
+/** A transcript as a file: what `GET /jobs/{id}/result` writes, byte for byte, with edits and names. */
+
+import { oneLine, separator, speakersOf, turns } from "./edits.js";
+
+const MAX_CHARS = 80;
+const MAX_WORDS = 14;
+const MAX_PAUSE_S = 2;
+const MIN_DISPLAY_MS = 300;
+
+/** What a transcript of edits.js can be written as, by extension: `type` and `write(transcript)`. */
+export const FORMATS = {
+  txt: { type: "text/plain", write: writeText },
+  srt: { type: "application/x-subrip", write: writeSrt },
+  vtt: { type: "text/vtt", write: writeVtt },
+  md: { type: "text/markdown", write: writeMarkdown },
+  json: { type: "application/json", write: writeJson },
+};
+
+function writeText({ segments, language }) {
+  return segments
+    .map((segment) => segment.text)
+    .filter(Boolean)
+    .join(separator(language));
+}
+
+function writeSrt(transcript) {
+  return cues(transcript)
+    .map((cue, i) => `${i + 1}\n${clock(cue.start, ",")} --> ${clock(cue.end, ",")}\n${cue.text}\n`)
+    .join("\n");
+}
+
+function writeVtt(transcript) {
+  const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  const blocks = cues(transcript).map(
+    (cue) => `${clock(cue.start, ".")} --> ${clock(cue.end, ".")}\n${escaped(cue.text)}\n`,
+  );
+  return `WEBVTT\n\n${blocks.join("\n")}`;
+}
+
+function writeMarkdown(transcript) {
+  const { duration, language, segments } = transcript;
+  const seconds = Number.isInteger(duration) ? duration.toFixed(1) : String(duration);
+  const front = [
+    "---",
+    `duration: ${seconds}`,
+    `language: ${language === "no" ? '"no"' : language}`,
+    `speakers: ${speakersOf(transcript).length}`,
+    "---",
+  ];
+  const blocks = segments.flatMap((segment) => paragraphs(segment, transcript)).filter(Boolean);
+  return [front.join("\n"), "# Transcript", ...blocks].join("\n\n") + "\n";
+}
+
+/** The same fields as the server's, but for what only it knows: how much of the speech was covered. */
+function writeJson(transcript) {
+  const { duration, language, names, segments } = transcript;
+  const words = segments.flatMap((segment) =>
+    segment.words.map(({ text, start, end, probability, speaker }) => ({
+      word: text,
+      start,
+      end,
+      confidence: probability,
+      ...(isSpeaker(speaker) ? { speaker } : {}),
+    })),
+  );
+  const speakers = Object.keys(names).length ? { speakers: names } : {};
+  return JSON.stringify({ text: writeText(transcript), words, duration, language, ...speakers });
+}
+
+/** The text to paste elsewhere: a paragraph for each turn, with who speaks, `nameOf(speaker)`, where that is known. */
+export function writeParagraphs({ segments, language }, nameOf) {
+  return segments
+    .flatMap((segment, i) => turns(segment, i, language))
+    .filter((turn) => turn.text)
+    .map((turn) => (turn.speaker === null ? turn.text : `${nameOf(turn.speaker)}: ${turn.text}`))
+    .join("\n\n");
+}
+
+const isSpeaker = (speaker) => speaker !== undefined && speaker !== null;
+
+const nameOf = ({ names }, speaker) => oneLine(names[speaker] ?? "") || `SPEAKER_${speaker}`;
+
+const changesSpeaker = (group, word) => (word.speaker ?? null) !== (group.at(-1).speaker ?? null);
+
+/** The words in groups; a new one begins where `cuts(group, word)`. */
+function runs(words, cuts) {
+  const groups = [];
+  for (const word of words) {
+    if (!groups.length || cuts(groups.at(-1), word)) groups.push([word]);
+    else groups.at(-1).push(word);
+  }
+  return groups;
+}
+
+function paragraphs(segment, transcript) {
+  if (segment.words.every((word) => !isSpeaker(word.speaker))) return [oneLine(segment.text)];
+  return runs(segment.words, changesSpeaker).map((words) => {
+    const text = oneLine(words.map((word) => word.text).join(separator(transcript.language)));
+    return isSpeaker(words[0].speaker) ? `**${nameOf(transcript, words[0].speaker)}:** ${text}` : text;
+  });
+}
+
+/** Subtitles that do not overlap, `{start, end, text}` in milliseconds; the rules are the server's. */
+function cues(transcript) {
+  const lines = transcript.segments.flatMap((segment) => linesOf(segment, transcript));
+  const starts = [];
+  for (const line of lines) starts.push(Math.max(milliseconds(line.start), starts.length ? starts.at(-1) + 1 : 0));
+  return lines.map((line, i) => {
+    const limit = starts[i + 1] ?? Math.max(milliseconds(transcript.duration), starts[i] + 1);
+    return {
+      start: starts[i],
+      end: Math.min(Math.max(milliseconds(line.end), starts[i] + MIN_DISPLAY_MS), limit),
+      text: line.text,
+    };
+  });
+}
+
+function linesOf(segment, transcript) {
+  const words = segment.words.filter((word) => oneLine(word.text));
+  if (!words.length) {
+    const text = oneLine(segment.text);
+    return text ? [{ start: segment.start, end: segment.end, text }] : [];
+  }
+  const cuts = (group, word) =>
+    changesSpeaker(group, word) ||
+    word.start - group.at(-1).end > MAX_PAUSE_S ||
+    group.length >= MAX_WORDS ||
+    [...lineOf([...group, word], transcript)].length > MAX_CHARS;
+  return runs(words, cuts).map((group) => ({
+    start: group[0].start,
+    end: group.at(-1).end,
+    text: lineOf(group, transcript),
+  }));
+}
+
+function lineOf(words, transcript) {
+  const text = words.map((word) => oneLine(word.text)).join(separator(transcript.language));
+  return isSpeaker(words[0].speaker) ? `[${nameOf(transcript, words[0].speaker)}] ${text}` : text;
+}
+
+/** Whole milliseconds, halves to even as Python does. */
+function milliseconds(seconds) {
+  const exact = seconds * 1000;
+  const floor = Math.floor(exact);
+  return exact - floor === 0.5 ? floor + (floor % 2) : Math.round(exact);
+}
+
+function clock(ms, mark) {
+  const two = (n) => String(Math.floor(n)).padStart(2, "0");
+  const time = [ms / 3_600_000, (ms / 60_000) % 60, (ms / 1000) % 60].map(two).join(":");
+  return `${time}${mark}${String(ms % 1000).padStart(3, "0")}`;
+}
