@@ -66,6 +66,7 @@ class TestProbes:
             "variant": "fake",
             "punctuation": False,
             "itn": False,
+            "diarization": False,
         }
         assert "access-control-allow-origin" not in answer.headers
 
@@ -469,7 +470,7 @@ class TestDocuments:
         uploads = {"/v1/audio/transcriptions", "/v1/audio/translations"}
         tokens = {"/v1/realtime/client_secrets", "/v1/realtime/transcription_sessions"}
         life = {"/model/status", "/model/load", "/model/unload", "/model/events"}
-        assert set(document["paths"]) == own | uploads | tokens | life | {"/v1/models/{model}"}
+        assert set(document["paths"]) == own | uploads | tokens | life | {"/v1/models/{model}", "/v1/status"}
 
         def documented(path: str, method: str = "post") -> set[str]:
             return set(document["paths"][path][method]["responses"])
