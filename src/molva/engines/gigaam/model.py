@@ -4,6 +4,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -154,11 +155,14 @@ def load_gigaam(
         predictor, joint = read_predictor(files.decoder), read_joint(files.joint)
         transducer = Transducer(predictor, joint, vocabulary.blank, config.max_tokens_per_step)
         check_head(files.vocabulary, files.decoder, files.joint, vocabulary, transducer)
-    session = open_session(files.encoder, device, as_saved=rebuilt)
     # Of other graphs a second session would take the memory of the weights once more.
-    wide = open_session(files.encoder, device, threads=threads, as_saved=True) if rebuilt and threads > 1 else None
-    encoder = Encoder(session, wide)
-    check_encoder(files.encoder, session, vocabulary, transducer)
+    counts = [1, threads] if rebuilt and threads > 1 else [1]
+    with ThreadPoolExecutor() as pool:
+        sessions = list(
+            pool.map(lambda count: open_session(files.encoder, device, threads=count, as_saved=rebuilt), counts)
+        )
+    encoder = Encoder(*sessions)
+    check_encoder(files.encoder, sessions[0], vocabulary, transducer)
     info = EngineInfo(
         model=model,
         family="gigaam",
