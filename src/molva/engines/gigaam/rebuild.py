@@ -35,8 +35,8 @@ RECIPE = 1
 """Raised whenever another graph is written for the same source."""
 
 MIN_AGREEMENT: Mapping[Format, float] = {"fp32": 0.9999, "s8": 0.985, "u8": 0.985, "s7": 0.97}
-"""Centred cosine to the published graph below which a rebuilt one is not used. Measured on speech: full size with random
-weights 0.998 (s8, u8) and 0.996 (s7), the small trained model above 0.999 in all formats; saturated 0.64."""
+"""Centred cosine to the published graph below which a rebuilt one is not used. Measured on speech: full size with
+random weights 0.998 (s8, u8) and 0.996 (s7), the small trained model above 0.999 in all formats; saturated 0.64."""
 
 GRAPH, WEIGHTS, KEY = "encoder.onnx", "encoder.weights", "key.json"
 
