@@ -89,8 +89,6 @@ def write_model(folder: Path, sizes: Sizes) -> float:
     """Write all files and return the symbols per second; config.json comes last and tells that the others are whole."""
     folder.mkdir(parents=True, exist_ok=True)
     encoder, decoder, joint = (folder / f"v3_rnnt_{part}.onnx" for part in ("encoder", "decoder", "joint"))
-    for stale in folder.glob("v3_rnnt_encoder*int8.onnx"):
-        stale.unlink()
     onnx.save(gigaam_graph.encoder(sizes, random_weights), encoder)
     onnx.save(gigaam_graph.decoder(sizes, random_weights), decoder)
     encoded = encode_sample(encoder)

@@ -108,9 +108,11 @@ def test_quantizing_by_hand(tmp_path: Path, tiny_dir: Path) -> None:
             (folder / file.name).write_bytes(file.read_bytes())
     first = run_molva("quantize", "gigaam-v3-rnnt", "--model-dir", folder, home=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.decode().strip() == str(folder / "v3_rnnt_encoder_int8.onnx")
+    assert Path(first.stdout.decode().strip()) in (folder / "v3_rnnt_encoder.s8", folder / "v3_rnnt_encoder.s7")
     again = run_molva("quantize", "gigaam-v3-rnnt", "--model-dir", folder, home=tmp_path)
     assert "already here" in again.stdout.decode()
+    other = run_molva("quantize", "gigaam-v3-rnnt", "--precision", "u8", "--model-dir", folder, home=tmp_path)
+    assert other.stdout.decode().strip() == str(folder / "v3_rnnt_encoder.u8")
     assert run_molva("quantize", "whisper-base", "--model-dir", folder, home=tmp_path).returncode == 1
 
 

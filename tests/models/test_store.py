@@ -154,6 +154,15 @@ def test_removing_a_linked_folder_leaves_what_it_links_to(store: ModelStore, tmp
     assert not (tmp_path / RNNT.name).exists()
 
 
+def test_what_was_made_of_a_model_goes_with_it(store: ModelStore, tmp_path: Path) -> None:
+    fill(tmp_path, *RNNT_FILES, "v3_ctc.onnx")
+    for folder in ("v3_rnnt_encoder.s8", "v3_rnnt_encoder.u8", "v3_ctc.s8"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "encoder.onnx").write_bytes(b"graph")
+    store.remove(RNNT)
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"v3_ctc.s8"}
+
+
 def test_a_model_that_is_being_downloaded_is_not_removed(store: ModelStore, tmp_path: Path) -> None:
     fill(tmp_path / RNNT.name, *RNNT_FILES)
     with store.exclusive(RNNT, on_wait=lambda: None), pytest.raises(ModelError, match="downloading"):

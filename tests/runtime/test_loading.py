@@ -1,18 +1,21 @@
-"""Files to engines; INT8 by itself."""
+"""Files to engines; encoders are rebuilt by themselves."""
 
 import logging
 import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from molva.engines.base import Options
 from molva.errors import ModelFilesInvalid, ModelNotInstalled
 from molva.models.catalog import find
-from molva.models.store import ModelStore
+from molva.models.store import InstalledModel, ModelStore
 from molva.runtime import loading
 from molva.runtime.loading import choose_encoder, load_engine, sample_speech
+from molva.samples import seconds
 from tests.conftest import SEEN
 
 
@@ -25,58 +28,125 @@ def store(tiny_dir: Path, tmp_path: Path) -> ModelStore:
     return ModelStore(tmp_path)
 
 
+def write_foreign_int8(model: InstalledModel, name: str) -> Path:
+    """As other tools make it."""
+    path = model.directory / name
+    quantize_dynamic(loading.fp32_encoder(model), path, op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8)
+    return path
+
+
 @pytest.mark.parametrize("head", ["ctc", "rnnt"])
-def test_int8_is_made_once_and_then_taken(store: ModelStore, head: str) -> None:
+def test_the_encoder_is_rebuilt_once_and_then_taken(store: ModelStore, head: str) -> None:
     model = store.require(find(f"gigaam-v3-{head}"))
     engine = load_engine(model, device="cpu", precision="auto", workers=1)
     assert engine.info.precision == "int8"
     [hypothesis] = engine.transcribe([SEEN[0].samples], Options())
     assert hypothesis.text == getattr(SEEN[0], head)
-    made = loading.int8_encoder(model)
-    assert made is not None
-    before = made.stat().st_mtime_ns
+    made = choose_encoder(model, device="cpu", precision="auto")
+    assert made.is_rebuilt
+    before = made.path.stat().st_mtime_ns
     load_engine(model, device="cpu", precision="auto", workers=1)
-    assert made.stat().st_mtime_ns == before
+    assert made.path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(("wide", "form"), [(True, "s8"), (False, "s7")])
+def test_the_format_follows_the_processor(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch, wide: bool, form: str
+) -> None:
+    monkeypatch.setattr(loading, "has_wide_accumulation", lambda: wide)
+    model = store.require(find("gigaam-v3-ctc"))
+    choices = [choose_encoder(model, device="cpu", precision=precision) for precision in ("auto", "int8", "u8")]
+    assert [choice.path.parent.name for choice in choices] == [f"v3_ctc.{form}", f"v3_ctc.{form}", "v3_ctc.u8"]
+    assert [choice.precision for choice in choices] == ["int8", "int8", "u8"]
+
+
+def test_what_was_made_of_another_source_goes(store: ModelStore) -> None:
+    model = store.require(find("gigaam-v3-rnnt"))
+    for precision in ("u8", "int8"):
+        choose_encoder(model, device="cpu", precision=precision)
+    source = loading.fp32_encoder(model)
+    source.write_bytes(source.read_bytes() + b"\x9a\x06\x00")  # a field that no reader of ONNX knows
+    choice = choose_encoder(model, device="cpu", precision="auto")
+    assert choice.is_rebuilt
+    assert not (model.directory / "v3_rnnt_encoder.u8").exists()
 
 
 def test_fp32_is_served_where_it_is_asked_for(store: ModelStore) -> None:
     model = store.require(find("gigaam-v3-ctc"))
     assert load_engine(model, device="cpu", precision="fp32", workers=1).info.precision == "fp32"
-    assert loading.int8_encoder(model) is None
+    assert not [path for path in model.directory.iterdir() if path.is_dir()]
 
 
-def test_an_int8_file_under_onnx_asrs_name_is_taken(store: ModelStore) -> None:
+@pytest.mark.parametrize("name", ["v3_ctc.int8.onnx", "v3_ctc_int8.onnx"])
+def test_int8_of_another_maker_is_enough_but_is_not_fp32(store: ModelStore, name: str) -> None:
     model = store.require(find("gigaam-v3-ctc"))
-    made = loading.quantize(model)
-    foreign = made.rename(made.with_name("v3_ctc.int8.onnx"))
-    assert choose_encoder(model, device="cpu", precision="auto").path == foreign
-
-
-def test_int8_alone_is_enough_but_is_not_fp32(store: ModelStore) -> None:
-    model = store.require(find("gigaam-v3-ctc"))
-    loading.quantize(model)
+    foreign = write_foreign_int8(model, name)
+    assert choose_encoder(model, device="cpu", precision="auto").is_rebuilt
     loading.fp32_encoder(model).unlink()
     model = store.require(find("gigaam-v3-ctc"))
+    assert choose_encoder(model, device="cpu", precision="auto").path == foreign
     assert load_engine(model, device="cpu", precision="auto", workers=1).info.precision == "int8"
     with pytest.raises(ModelNotInstalled, match="--precision int8"):
         load_engine(model, device="cpu", precision="fp32", workers=1)
+    with pytest.raises(ModelNotInstalled, match="can INT8 be made"):
+        load_engine(model, device="cpu", precision="u8", workers=1)
     with pytest.raises(ModelNotInstalled, match="INT8 is made from it"):
-        loading.quantize(model)
+        loading.rebuild(model, "s8")
 
 
-def test_fp32_is_served_where_int8_comes_out_wrong(
-    store: ModelStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def refuse(*_: object, **__: object) -> float:
-        raise ModelFilesInvalid("v3_ctc.onnx", "its INT8 form agrees with it only to 0.640")
+def rename_a_node(path: Path) -> None:
+    model = onnx.load(path)
+    [node] = [node for node in model.graph.node if node.name == "/layers.1/self_attn/linear_q/MatMul"]
+    node.name = "/layers.1/self_attn/query/MatMul"
+    onnx.save(model, path)
 
-    monkeypatch.setattr(loading, "quantize_apart", refuse)
+
+def test_an_encoder_of_another_layout_is_served_as_it_is(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:
     model = store.require(find("gigaam-v3-ctc"))
+    rename_a_node(loading.fp32_encoder(model))
     with caplog.at_level(logging.WARNING):
-        assert load_engine(model, device="cpu", precision="auto", workers=1).info.precision == "fp32"
-    assert "0.640" in caplog.text
+        engine = load_engine(model, device="cpu", precision="auto", workers=1)
+    assert engine.info.precision == "fp32"
+    assert "it has no MatMul called '/layers.1/self_attn/linear_q/MatMul'" in caplog.text
+    assert engine.transcribe([SEEN[0].samples], Options())[0].text == SEEN[0].ctc
     with pytest.raises(ModelFilesInvalid):
         load_engine(model, device="cpu", precision="int8", workers=1)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_int8_of_another_maker_does_where_the_encoder_cannot_be_rebuilt(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch, wide: bool
+) -> None:
+    """Unless it would lose its signal on this processor."""
+    monkeypatch.setattr(loading, "has_wide_accumulation", lambda: wide)
+    model = store.require(find("gigaam-v3-ctc"))
+    foreign = write_foreign_int8(model, "v3_ctc.int8.onnx")
+    rename_a_node(loading.fp32_encoder(model))
+    choice = choose_encoder(model, device="cpu", precision="auto")
+    assert choice.path == (foreign if wide else loading.fp32_encoder(model))
+
+
+def test_a_second_thread_is_for_short_windows_of_rebuilt_encoders(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "usable_cores", lambda: 2)
+    model = store.require(find("gigaam-v3-ctc"))
+    longest = [
+        load_engine(model, device="cpu", precision=precision, workers=workers).info.longest_wide_s
+        for precision, workers in (("auto", 1), ("auto", 2), ("fp32", 2))
+    ]
+    assert [value > 0 for value in longest] == [False, True, False]
+
+
+def test_speed_is_that_of_one_worker(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "usable_cores", lambda: 2)
+    engine = load_engine(store.require(find("gigaam-v3-ctc")), device="cpu", precision="auto", workers=2)
+    heard: list[float] = []
+    monkeypatch.setattr(
+        type(engine), "transcribe", lambda _, batch, options: heard.extend(seconds(each.size) for each in batch)
+    )
+    loading.measure(engine)
+    assert heard[0] > engine.info.longest_wide_s > 0
 
 
 def test_the_shipped_clip_is_five_seconds_of_speech() -> None:

@@ -78,9 +78,9 @@ def pull_models(
             help="The model hub, or a mirror of it. HF_TOKEN holds a token for it.",
         ),
     ] = None,
-    quantize: Annotated[bool, typer.Option(help="Make the INT8 form of a GigaAM encoder, once.")] = True,
+    quantize: Annotated[bool, typer.Option(help="Rebuild a GigaAM encoder with INT8 weights, once.")] = True,
 ) -> None:
-    """Download models and make their INT8 forms. What breaks off is gone on with by the next try."""
+    """Download models and rebuild their encoders for this machine. What breaks off is gone on with by the next try."""
     from molva.logs import start_logging
     from molva.runtime import loading, provision
 
@@ -91,8 +91,8 @@ def pull_models(
     for spec in specs:
         with show_downloads(stderr) as progress:
             installed = provision.obtain(spec, store, hub, progress)
-        if quantize and spec.family == "gigaam" and loading.int8_encoder(installed) is None:
-            loading.quantize(installed)
+        if quantize and spec.family == "gigaam":
+            loading.choose_encoder(installed, device="cpu", precision="auto")
         typer.echo(f"{spec.name}: {installed.directory}")
 
 

@@ -1,5 +1,6 @@
 """`molva quantize`."""
 
+import shutil
 from typing import Annotated
 
 import typer
@@ -10,9 +11,11 @@ from molva.cli.models import ModelDir
 def quantize(
     model_dir: ModelDir,
     name: Annotated[str, typer.Argument(help="A GigaAM model.")] = "gigaam-v3-e2e-rnnt",
+    precision: Annotated[str, typer.Option(help="int8, as the processor wants it, or u8.")] = "int8",
     force: Annotated[bool, typer.Option("--force", help="Make it anew where it exists.")] = False,
 ) -> None:
-    """Make the INT8 form of a model's encoder and check it against FP32."""
+    """Rebuild a model's encoder with INT8 weights for this machine and check it against FP32."""
+    from molva.engines.gigaam.rebuild import find_rebuilt
     from molva.errors import ModelError
     from molva.logs import start_logging
     from molva.models.catalog import find
@@ -23,8 +26,14 @@ def quantize(
     model = ModelStore(model_dir).require(find(name))
     if model.spec.family != "gigaam":
         raise ModelError(f"{name} is a Whisper model, which is quantised as it loads; there is nothing to make.")
-    present = loading.int8_encoder(model)
-    if present is not None and not force:
-        print(f"{present.name} is already here; --force makes it anew.")
+    if precision not in ("int8", "u8"):
+        raise ModelError(f"--precision {precision} is none of int8, u8.")
+    form = loading.weights_format(precision)
+    folder = loading.rebuilt_folder(model, form)
+    if force:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif find_rebuilt(loading.fp32_encoder(model), folder, form):
+        print(f"{folder.name} is already here; --force makes it anew.")
         return
-    print(loading.quantize(model))
+    loading.rebuild(model, form)
+    print(folder)

@@ -6,15 +6,27 @@ from rich.filesize import decimal
 
 from molva.doctor.finding import Finding, ok, problem, warning
 from molva.engines.cpu import usable_cores
-from molva.engines.gigaam.quantize import saturates
+from molva.engines.gigaam.rebuild import find_rebuilt
 from molva.errors import DiarizationUnavailable, ModelError
 from molva.models import packages
 from molva.models.catalog import DEFAULT_MODEL, SPEAKERS, ModelSpec, find
 from molva.models.store import InstalledModel, ModelStore
 from molva.runtime.capacity import SESSION_OVERHEAD, sustained_sessions
-from molva.runtime.loading import fp32_encoder, int8_encoder, load_engine, measure, size_mb
+from molva.runtime.loading import (
+    foreign_encoder,
+    fp32_encoder,
+    load_engine,
+    measure,
+    rebuilt_folder,
+    size_mb,
+    wants_int8,
+    weights_format,
+)
 from molva.runtime.provision import AUTO, choose_here
 from molva.runtime.speakers import Speakers
+
+INT8_SHARE = 0.26
+"""What 8-bit weights take of the FP32 encoder's size."""
 
 
 def locate(name: str, store: ModelStore) -> tuple[ModelSpec, InstalledModel | None]:
@@ -59,24 +71,30 @@ def check_precision(model: InstalledModel, *, device: str, precision: str) -> Fi
     """Whether the weights that will be loaded are here, and right for this processor. None where that is no matter."""
     if model.spec.family != "gigaam":
         return None
-    full, quantized = fp32_encoder(model), int8_encoder(model)
+    full, foreign = fp32_encoder(model), foreign_encoder(model, device)
     if not wants_int8(model, device=device, precision=precision):
         if full.exists():
             return ok("precision", "fp32")
         return problem("precision", f"{full.name} is not here; only its INT8 form is", "Use --precision int8.")
-    if quantized is None:
+    if device == "cpu" and full.exists():
+        form = weights_format(precision)
+        folder = rebuilt_folder(model, form)
+        if find_rebuilt(full, folder, form):
+            return ok("precision", f"int8: {folder.name}")
         return warning(
             "precision",
-            "the INT8 form will be made at the first start, which takes minutes and a gigabyte of memory",
+            "the encoder will be rebuilt at the first start, which takes a minute and 2 GB of memory",
             f"molva quantize {model.spec.name}",
         )
-    if device == "cpu" and saturates(quantized):
+    if foreign is None:
+        return problem("precision", "INT8 is made on a CPU, and there is none here", "Use --precision fp32.")
+    if foreign.saturates:
         return problem(
             "precision",
-            f"{quantized.name} was made for processors with VNNI, which this one lacks: recognition suffers",
-            f"molva quantize --force {model.spec.name}, or serve with --precision fp32.",
+            f"{foreign.path.name} was made for processors with VNNI, which this one lacks: recognition suffers",
+            f"molva models pull {model.spec.name}, which gets {full.name}.",
         )
-    return ok("precision", f"int8: {quantized.name}")
+    return ok("precision", f"int8: {foreign.path.name}")
 
 
 def check_speakers(store: ModelStore, *, wanted: bool) -> Finding:
@@ -92,20 +110,14 @@ def check_speakers(store: ModelStore, *, wanted: bool) -> Finding:
     return ok("speakers", "can be told apart")
 
 
-def wants_int8(model: InstalledModel, *, device: str, precision: str) -> bool:
-    """As loading chooses."""
-    return precision == "int8" or (precision == "auto" and (device == "cpu" or not fp32_encoder(model).exists()))
-
-
 def weights_bytes(spec: ModelSpec, model: InstalledModel | None, *, device: str, precision: str) -> int:
     """About what the weights take in memory."""
     if model is None:
         return spec.size_bytes or 0
     total = size_mb(model) * 2**20
     if spec.family == "gigaam" and wants_int8(model, device=device, precision=precision):
-        full, quantized = fp32_encoder(model), int8_encoder(model)
-        if quantized:
-            total += quantized.stat().st_size - (full.stat().st_size if full.exists() else 0)
+        full = fp32_encoder(model)
+        total -= round(full.stat().st_size * (1 - INT8_SHARE)) if full.exists() else 0
     return total
 
 

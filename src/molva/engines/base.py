@@ -40,7 +40,7 @@ class EngineInfo:
     tasks: tuple[Task, ...]
     vocabulary_size: int
     precision: str
-    """Of the encoder's weights: `int8`, `fp32`, `float16`."""
+    """Of the encoder's weights: `int8`, `u8`, `fp32`, `float16`."""
     device: str
     """`cpu`, `cuda` or `coreml`."""
     punctuation: bool
@@ -53,6 +53,9 @@ class EngineInfo:
     """Whether the decoder can fall into a loop and repeat what nobody said, as those do that predict text from text."""
     equal_lengths: bool = False
     """Whether the windows of one call must be equally long to be encoded together."""
+    longest_wide_s: float = 0.0
+    """Longest window, in seconds, that may take all cores while it is the only one. What such a window takes says
+    nothing of many."""
 
     @property
     def title(self) -> str:

@@ -19,6 +19,16 @@ def has_wide_accumulation() -> bool:
     return not cpu_flags().isdisjoint({"avx512_vnni", "avx_vnni"})
 
 
+def instruction_sets() -> frozenset[str]:
+    """What decides which kernels a library of arithmetic takes, and so how it packs its weights.
+
+    Where the system does not list instruction sets, its version stands for them: macOS's names the processor.
+    """
+    kernels = ("avx", "amx", "fma", "asimd", "sve", "sme", "i8mm", "bf16")
+    found = frozenset(flag for flag in cpu_flags() if flag.startswith(kernels))
+    return found | {platform.machine()} if found else frozenset({platform.machine(), platform.version()})
+
+
 def cpu_flags() -> frozenset[str]:
     """Words of Linux's /proc/cpuinfo, the names of instruction sets among them; empty elsewhere."""
     try:

@@ -16,6 +16,9 @@ Family = Literal["gigaam", "whisper", "speakers"]
 
 DEFAULT_MODEL = "gigaam-v3-e2e-rnnt"
 
+REBUILT_FORMS: tuple[Literal["s8", "s7", "u8"], ...] = ("s8", "s7", "u8")
+"""Formats of weights that molva makes itself: 8 and 7 bits with a sign, 8 without."""
+
 MULTILINGUAL_GIGAAM_LANGUAGES = ("ru", "kk", "ky", "uz", "en")
 
 # fmt: off
@@ -79,12 +82,22 @@ class ModelSpec:
 def int8_names(name: str) -> tuple[str, ...]:
     """Names the INT8 sibling of an encoder or CTC file may have, preferred first; empty for any other file.
 
-    `X_int8.onnx` is what gigastt and molva write, `X.int8.onnx` what onnx-asr publishes.
+    `X_int8.onnx` is what gigastt writes, `X.int8.onnx` what onnx-asr publishes.
     """
     stem = name.removesuffix(".onnx")
     if stem == name or not stem.endswith(("_encoder", "_ctc")):
         return ()
     return f"{stem}_int8.onnx", f"{stem}.int8.onnx"
+
+
+def rebuilt_name(name: str, form: str) -> str:
+    """Name of the folder with what molva makes of an encoder or CTC file; `form` is the format of its weights."""
+    return f"{name.removesuffix('.onnx')}.{form}"
+
+
+def rebuilt_names(name: str) -> tuple[str, ...]:
+    """All names such a folder may have; empty for any other file."""
+    return tuple(rebuilt_name(name, form) for form in REBUILT_FORMS) if int8_names(name) else ()
 
 
 def find(name: str) -> ModelSpec:

@@ -12,7 +12,7 @@ from typing import Literal, Self
 from filelock import FileLock, Timeout
 
 from molva.errors import ModelError, ModelNotInstalled
-from molva.models.catalog import CATALOG, ModelSpec, int8_names
+from molva.models.catalog import CATALOG, ModelSpec, int8_names, rebuilt_names
 from molva.models.disk import plain_errors, sha256_of, write_json
 
 RECORD_NAME = ".molva.json"
@@ -131,6 +131,8 @@ class ModelStore:
         for name in _all_names(spec):
             if name not in needed:
                 (self.directory / name).unlink(missing_ok=True)
+                for rebuilt in rebuilt_names(name):
+                    shutil.rmtree(self.directory / rebuilt, ignore_errors=True)
 
     def verify(self, spec: ModelSpec) -> tuple[FileCheck, ...]:
         """Hashes the files of `spec` again and compares with what was pinned, else with what was recorded."""

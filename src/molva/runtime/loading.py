@@ -1,6 +1,7 @@
-"""A model's files -> a loaded, warmed-up engine. INT8 forms are made here where they pay."""
+"""A model's files -> a loaded, warmed-up engine. Encoders are rebuilt where that pays."""
 
 import logging
+import shutil
 import time
 import wave
 from dataclasses import dataclass
@@ -16,14 +17,15 @@ from molva import assets
 from molva.audio.array import open_audio
 from molva.engines import whisper
 from molva.engines.base import Engine, EngineInfo, Options
-from molva.engines.cpu import has_wide_accumulation
+from molva.engines.cpu import has_wide_accumulation, usable_cores
 from molva.engines.gigaam.features import SPECS, log_mel
 from molva.engines.gigaam.model import GigaamFiles, load_gigaam, read_config
-from molva.engines.gigaam.quantize import int8_path, saturates
-from molva.engines.gigaam.quantize_process import quantize_apart
+from molva.engines.gigaam.rebuild import find_rebuilt
+from molva.engines.gigaam.rebuild_process import rebuild_apart
+from molva.engines.gigaam.weights import Format
 from molva.engines.onnx import find_provider
 from molva.errors import ModelError, ModelNotInstalled
-from molva.models.catalog import int8_names
+from molva.models.catalog import REBUILT_FORMS, int8_names, rebuilt_name
 from molva.models.store import InstalledModel
 from molva.runtime.memory import give_memory_back
 from molva.samples import SAMPLE_RATE, Samples, seconds
@@ -59,7 +61,7 @@ def sample_speech() -> Samples:
 def load_engine(model: InstalledModel, *, device: str, precision: str, workers: int) -> Engine:
     """Load a model for `workers` calling threads and run it once.
 
-    `precision`: `int8`, `fp32`, or `auto` for what is fastest on the device. Raises ModelError.
+    `precision`: `int8`, `u8`, `fp32`, or `auto` for what is fastest on the device. Raises ModelError.
     """
     spec = model.spec
     engine: Engine
@@ -67,7 +69,11 @@ def load_engine(model: InstalledModel, *, device: str, precision: str, workers: 
         engine = whisper.load(model.directory, model=spec.name, variant=spec.variant, device=device, workers=workers)
     else:
         encoder = choose_encoder(model, device=device, precision=precision)
-        warn_of_saturation(model, encoder, device)
+        if encoder.saturates:
+            log.warning(
+                "%s is too wide for this CPU, which has no VNNI: recognition will suffer. Serve with --precision fp32.",
+                encoder.path.name,
+            )
         engine = load_gigaam(
             gigaam_files(model, encoder.path),
             model=spec.name,
@@ -76,6 +82,8 @@ def load_engine(model: InstalledModel, *, device: str, precision: str, workers: 
             punctuation=spec.punctuation,
             precision=encoder.precision,
             device=device,
+            rebuilt=encoder.is_rebuilt,
+            threads=min(workers, usable_cores()),
         )
     engine.transcribe([sample_speech()], Options())
     return engine
@@ -126,65 +134,97 @@ def size_mb(model: InstalledModel) -> int:
 
 def measure(engine: Engine) -> float:
     """Seconds of one worker for a second of audio, on the shipped clip. The engine has been warmed up."""
-    clip = sample_speech()
+    # As often as it takes for one worker to be on its own with it.
+    clip = np.tile(sample_speech(), 1 + int(engine.info.longest_wide_s / seconds(sample_speech().size)))
     started = time.perf_counter()
     engine.transcribe([clip], Options())
     return (time.perf_counter() - started) / seconds(clip.size)
 
 
 @dataclass(frozen=True)
-class Encoder:
-    """A graph and the precision of its weights."""
+class EncoderChoice:
+    """A graph, and what its weights are."""
 
     path: Path
     precision: str
+    is_rebuilt: bool = False
+    saturates: bool = False
+    """Whether its INT8 loses most of the signal on this CPU. Files of other makers have 8 bits."""
 
 
-def choose_encoder(model: InstalledModel, *, device: str, precision: str) -> Encoder:
-    """The encoder to load: INT8 on a CPU, made from FP32 where it is missing; FP32 on an accelerator.
+def choose_encoder(model: InstalledModel, *, device: str, precision: str) -> EncoderChoice:
+    """The encoder to load: on a CPU rebuilt with INT8 weights, now if need be; FP32 on an accelerator.
 
-    Raises ModelError when the asked precision cannot be had.
+    INT8 files of other makers are for folders without the FP32 one, and where that cannot be rebuilt. FP32 stays as
+    published: rebuilt it is 3 % faster, for another gigabyte on the disk. Raises ModelError when the asked precision
+    cannot be had.
     """
-    full, quantized = fp32_encoder(model), int8_encoder(model)
-    if precision == "fp32" or (precision == "auto" and device != "cpu" and full.exists()):
+    full, foreign = fp32_encoder(model), foreign_encoder(model, device)
+    if not wants_int8(model, device=device, precision=precision):
         if not full.exists():
             raise ModelNotInstalled(f"'{full.name}' is not here; only its INT8 form is. Use --precision int8.")
-        return Encoder(full, "fp32")
-    if quantized is None:
-        try:
-            quantized = quantize(model)
-        except ModelError as error:
-            if precision == "int8":
-                raise
-            log.warning("serving FP32, which is slower: %s", error)
-            return Encoder(full, "fp32")
-    return Encoder(quantized, "int8")
+        return EncoderChoice(full, "fp32")
+    if device != "cpu" or not full.exists():
+        if foreign is None or precision == "u8":
+            raise ModelNotInstalled(f"Only on a CPU, and of '{full.name}', can INT8 be made. Use --precision fp32.")
+        return foreign
+    form = weights_format(precision)
+    try:
+        graph = find_rebuilt(full, rebuilt_folder(model, form), form) or rebuild(model, form)
+    except ModelError as error:
+        if precision == "auto" or (precision == "int8" and foreign):
+            choice = foreign if foreign and not foreign.saturates else EncoderChoice(full, "fp32")
+            log.warning("serving %s, which is slower: %s", choice.path.name, error)
+            return choice
+        raise
+    return EncoderChoice(graph, "u8" if form == "u8" else "int8", is_rebuilt=True)
 
 
-def warn_of_saturation(model: InstalledModel, encoder: Encoder, device: str) -> None:
-    """Say so where an INT8 encoder will lose its signal on this CPU."""
-    if device == "cpu" and encoder.precision == "int8" and saturates(encoder.path):
-        log.warning(
-            "%s was made for CPUs with VNNI, which this one lacks: recognition will suffer. "
-            "Run `molva quantize --force %s`, or serve with --precision fp32.",
-            encoder.path.name,
-            model.spec.name,
-        )
+def wants_int8(model: InstalledModel, *, device: str, precision: str) -> bool:
+    """Whether 8-bit weights are to be loaded."""
+    if precision == "auto":
+        return device == "cpu" or not fp32_encoder(model).exists()
+    return precision != "fp32"
 
 
-def quantize(model: InstalledModel) -> Path:
-    """Make the INT8 encoder, check it against FP32 on real speech, and return its path. Takes minutes.
+def weights_format(precision: str) -> Format:
+    """What `int8`, `u8` and `auto` mean on this CPU."""
+    if precision == "u8":
+        return "u8"
+    return "s8" if has_wide_accumulation() else "s7"
 
-    Raises ModelNotInstalled without an FP32 encoder, ModelError where the result is wrong or cannot be written.
+
+def rebuild(model: InstalledModel, form: Format) -> Path:
+    """Rebuild the encoder, check it against FP32 on real speech, and return the path of the graph. Takes a minute.
+
+    What was made for another state of the source or of the machine goes. Raises ModelNotInstalled without an FP32
+    encoder, ModelError where the result is wrong or cannot be written.
     """
-    encoder = fp32_encoder(model)
+    encoder, folder = fp32_encoder(model), rebuilt_folder(model, form)
     if not encoder.exists():
         raise ModelNotInstalled(f"'{encoder.name}' is not here; INT8 is made from it.")
-    log.info("making the INT8 form of %s, once", encoder.name)
+    log.info("rebuilding %s for this machine, once", encoder.name)
     version = read_config(gigaam_files(model, encoder)).version
-    agreement = quantize_apart(encoder, sample_speech(), version, wide=has_wide_accumulation())
-    log.info("%s agrees with FP32 to %.4f", int8_path(encoder).name, agreement)
-    return int8_path(encoder)
+    agreement = rebuild_apart(encoder, folder, form, sample_speech(), version)
+    log.info("%s agrees with FP32 to %.4f", folder.name, agreement)
+    remove_stale(model)
+    graph = find_rebuilt(encoder, folder, form)
+    if graph is None:
+        raise ModelError(f"'{encoder.name}' has changed while it was rebuilt. Start again.")
+    return graph
+
+
+def remove_stale(model: InstalledModel) -> None:
+    """Remove rebuilt encoders of a source, recipe or machine that is no more."""
+    for form in REBUILT_FORMS:
+        folder = rebuilt_folder(model, form)
+        if folder.exists() and find_rebuilt(fp32_encoder(model), folder, form) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def rebuilt_folder(model: InstalledModel, form: Format) -> Path:
+    """Where the rebuilt encoder is or would be."""
+    return model.directory / rebuilt_name(fp32_encoder(model).name, form)
 
 
 def fp32_encoder(model: InstalledModel) -> Path:
@@ -193,10 +233,13 @@ def fp32_encoder(model: InstalledModel) -> Path:
     return model.directory / name
 
 
-def int8_encoder(model: InstalledModel) -> Path | None:
-    """The INT8 encoder, where there is one."""
+def foreign_encoder(model: InstalledModel, device: str) -> EncoderChoice | None:
+    """The INT8 encoder of another maker, where there is one."""
     candidates = (model.directory / name for name in int8_names(fp32_encoder(model).name))
-    return next((path for path in candidates if path.exists()), None)
+    path = next((path for path in candidates if path.exists()), None)
+    if path is None:
+        return None
+    return EncoderChoice(path, "int8", saturates=device == "cpu" and not has_wide_accumulation())
 
 
 def gigaam_files(model: InstalledModel, encoder: Path) -> GigaamFiles:

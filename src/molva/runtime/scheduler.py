@@ -221,7 +221,7 @@ class Scheduler:
         else:
             ended = time.perf_counter()
             audio_s = seconds(sum(work.samples.size for work in batch))
-            if audio_s >= MIN_MEASURED_S:
+            if audio_s >= MIN_MEASURED_S and audio_s > engine.info.longest_wide_s:
                 self.measured(engine, (ended - started) / audio_s)
             self._tell(batch, started, ended)
             for work, hypothesis in zip(batch, hypotheses, strict=True):

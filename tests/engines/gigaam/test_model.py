@@ -69,7 +69,7 @@ def load_gigaam_like(engine: GigaamEngine, batch_size: int) -> GigaamEngine:
     return GigaamEngine(
         replace(engine.info, batch_size=batch_size),
         engine._config,
-        engine._session,
+        engine._encoder,
         engine._vocabulary,
         engine._transducer,
     )

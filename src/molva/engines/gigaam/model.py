@@ -4,6 +4,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from molva.engines.base import EngineInfo, Hypothesis, Options, Token
 from molva.engines.gigaam.ctc import Emission, decode_ctc
-from molva.engines.gigaam.encoder import run_encoder
+from molva.engines.gigaam.encoder import Encoder, run_encoder
 from molva.engines.gigaam.features import HOP, SPECS, Features, FeatureSpec, log_mel
 from molva.engines.gigaam.rnnt import Transducer, read_joint, read_predictor
 from molva.engines.gigaam.vocabulary import Vocabulary, group_words, join_text, read_vocabulary
@@ -53,20 +54,20 @@ class GigaamConfig:
 
 
 class GigaamEngine:
-    """A loaded model. Thread-safe: the session is re-entrant and everything else is read only."""
+    """A loaded model. Thread-safe: the encoder is, and everything else is read only."""
 
     def __init__(
         self,
         info: EngineInfo,
         config: GigaamConfig,
-        session: onnxruntime.InferenceSession,
+        encoder: Encoder,
         vocabulary: Vocabulary,
         transducer: Transducer | None,
     ) -> None:
         self.info = info
         self._config = config
         self._spec: FeatureSpec = SPECS["v2" if config.version == "v2" else "v3"]
-        self._session = session
+        self._encoder = encoder
         self._vocabulary = vocabulary
         self._transducer = transducer
 
@@ -97,7 +98,7 @@ class GigaamEngine:
         if n_frames == 0:
             return np.zeros((len(features), 0, len(self._vocabulary)), np.float32)
         try:
-            frames = run_encoder(self._session, features)
+            frames = self._encoder.run(features)
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             raise InferenceError from error
         return frames if self._transducer is None else frames.transpose(0, 2, 1)
@@ -139,9 +140,12 @@ def load_gigaam(
     punctuation: bool = False,
     precision: str = "fp32",
     device: str = "cpu",
+    rebuilt: bool = False,
+    threads: int = 1,
 ) -> GigaamEngine:
     """Load a model and check its files against each other.
 
+    `rebuilt`: the encoder is one of `rebuild`; such a one may take `threads` threads for a lone short window.
     Raises ModelFilesInvalid naming the file that does not fit, DeviceUnavailable for the device.
     """
     vocabulary = read_vocabulary(files.vocabulary)
@@ -151,8 +155,14 @@ def load_gigaam(
         predictor, joint = read_predictor(files.decoder), read_joint(files.joint)
         transducer = Transducer(predictor, joint, vocabulary.blank, config.max_tokens_per_step)
         check_head(files.vocabulary, files.decoder, files.joint, vocabulary, transducer)
-    session = open_session(files.encoder, device)
-    check_encoder(files.encoder, session, vocabulary, transducer)
+    # Of other graphs a second session would take the memory of the weights once more.
+    counts = [1, threads] if rebuilt and threads > 1 else [1]
+    with ThreadPoolExecutor() as pool:
+        sessions = list(
+            pool.map(lambda count: open_session(files.encoder, device, threads=count, as_saved=rebuilt), counts)
+        )
+    encoder = Encoder(*sessions)
+    check_encoder(files.encoder, sessions[0], vocabulary, transducer)
     info = EngineInfo(
         model=model,
         family="gigaam",
@@ -165,8 +175,9 @@ def load_gigaam(
         punctuation=punctuation,
         batch_size=1 if device == "cpu" else BATCH_SIZE_ON_ACCELERATOR,
         equal_lengths=True,
+        longest_wide_s=encoder.longest_wide_s,
     )
-    return GigaamEngine(info, config, session, vocabulary, transducer)
+    return GigaamEngine(info, config, encoder, vocabulary, transducer)
 
 
 def read_config(files: GigaamFiles) -> GigaamConfig:

@@ -7,6 +7,7 @@ looked at without another step.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,10 @@ Array = NDArray[np.float32]
 
 FRAMES_PER_BLOCK = 8
 """Frames that the joint looks at in one product. Speech emits a token every 6 frames or so."""
+
+OUTPUT_STEP = 16
+"""The output layer's columns are filled up to a multiple of this. With 1024 tokens and the blank, decoding takes 1.1 ms
+for a second of audio on AVX-512 then, instead of 1.3: OpenBLAS is slow at edges."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class Transducer:
     def decode(self, encoded: Array) -> list[Emission]:
         """Emissions of one window from encoder frames of shape (n_frames, n_encoder)."""
         joint, predictor = self.joint, self.predictor
+        output, output_bias = self._filled_output
         frames = encoded @ joint.encoder
         start = np.zeros(predictor.n_hidden, np.float32)
         hidden, cell = predictor.step(self.blank, start, start)
@@ -83,7 +89,7 @@ class Transducer:
         while frame < len(frames):
             activations = frames[frame : frame + FRAMES_PER_BLOCK] + context
             np.maximum(activations, 0, out=activations)
-            logits = activations @ joint.output + joint.output_bias
+            logits = activations @ output + output_bias
             best = logits.argmax(axis=1)
             spoken = np.flatnonzero(best != self.blank)
             if spoken.size == 0:
@@ -103,6 +109,13 @@ class Transducer:
                 frame += 1
                 symbols = 0
         return emissions
+
+    @cached_property
+    def _filled_output(self) -> tuple[Array, Array]:
+        """The output layer and its bias, with columns that no frame ever chooses up to a multiple of `OUTPUT_STEP`."""
+        extra = -self.joint.output_bias.size % OUTPUT_STEP
+        output = np.pad(self.joint.output, ((0, 0), (0, extra)))
+        return output, np.pad(self.joint.output_bias, (0, extra), constant_values=-np.inf)
 
 
 def softmax_score(logits: Array, token: int) -> float:

@@ -1,4 +1,4 @@
-"""INT8 forms are made in a process of their own: it takes a gigabyte, of which the allocators would keep most.
+"""Encoders are rebuilt in a process of their own: it takes 2 GB, of which the allocators would keep most.
 
 The parent writes the speech to the child's standard input and keeps that open: when it ends, however that comes, so
 does the child. The answer is one line of JSON on standard output.
@@ -13,26 +13,28 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from molva.engines.gigaam.quantize import quantize_encoder
+from molva.engines.gigaam.rebuild import rebuild
+from molva.engines.gigaam.weights import Format
 from molva.errors import DiskFull, ModelError, ModelFilesInvalid
 from molva.samples import Samples
 
 ERRORS = {kind.__name__: kind for kind in (ModelError, ModelFilesInvalid, DiskFull)}
-"""What `quantize_encoder` raises."""
+"""What `rebuild` raises."""
 
 CLEAN_UP_S = 10.0
 """How long a child whose parent has gone may take to remove its files."""
 
 
-def quantize_apart(encoder: Path, speech: Samples, version: str, *, wide: bool) -> float:
-    """`quantize_encoder` in a child process: the same result, the same errors.
+def rebuild_apart(encoder: Path, folder: Path, form: Format, speech: Samples, version: str) -> float:
+    """`rebuild` in a child process: the same result, the same errors.
 
     Raises ModelError too where the child ends without an answer.
     """
-    command = [sys.executable, "-P", "-m", __name__, str(encoder), version, str(int(wide)), str(speech.size)]
+    command = [sys.executable, "-P", "-m", __name__, str(encoder), str(folder), form, version, str(speech.size)]
     # A session of its own: an interrupt from the keyboard is for the parent, whose end reaches the child anyway.
     child = subprocess.Popen(  # noqa: S603 - our own module
         command,
@@ -61,8 +63,7 @@ def _read(answer: bytes, encoder: Path, status: int) -> float:
         outcome = json.loads(answer)
     except ValueError:
         raise ModelError(
-            f"The INT8 form of '{encoder.name}' could not be made: its process ended with status {status}. "
-            "Was there enough memory?"
+            f"'{encoder.name}' could not be rebuilt: its process ended with status {status}. Was there enough memory?"
         ) from None
     if "error" in outcome:
         raise ERRORS[outcome["error"]](*outcome["arguments"])
@@ -71,12 +72,12 @@ def _read(answer: bytes, encoder: Path, status: int) -> float:
 
 def main() -> None:
     """The child."""
-    encoder, version, wide, size = sys.argv[1:]
+    encoder, folder, form, version, size = sys.argv[1:]
     speech = np.frombuffer(sys.stdin.buffer.read(int(size) * np.dtype(np.float32).itemsize), np.float32)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     outcome: dict[str, object]
     try:
-        outcome = {"agreement": quantize_encoder(Path(encoder), speech, version, wide=wide == "1")}
+        outcome = {"agreement": rebuild(Path(encoder), Path(folder), cast(Format, form), speech, version)}
     except ModelFilesInvalid as error:
         outcome = {"error": type(error).__name__, "arguments": [error.file_name, error.problem]}
     except ModelError as error:
