@@ -39,9 +39,10 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
-    larger = MappingProxyType({**catalog.CATALOG, SPEC.name: SPEC})
-    for module in (catalog, store, cli):
-        monkeypatch.setattr(module, "CATALOG", larger)
+    for name, modules in (("CATALOG", (catalog, store)), ("EVERYTHING", (catalog, cli))):
+        larger = MappingProxyType({**getattr(catalog, name), SPEC.name: SPEC})
+        for module in modules:
+            monkeypatch.setattr(module, name, larger)
     # Commands log to the standard error of their moment, which is gone after the test.
     monkeypatch.setattr(logging.root, "handlers", [])
 
@@ -64,7 +65,7 @@ def succeed(*args: str) -> Result:
 
 def test_the_list_names_every_model_and_the_default() -> None:
     lines = succeed("list").stdout.splitlines()
-    assert len(lines) == 1 + len(catalog.CATALOG)
+    assert len(lines) == 1 + len(catalog.EVERYTHING)
     assert lines[1].split() == ["gigaam-v3-e2e-rnnt", "(default)", "ru", "892.4", "MB", "MIT", "-"]
 
 
@@ -76,7 +77,7 @@ def test_the_list_says_where_a_model_is(hub: FakeHub, tmp_path: Path) -> None:
 
 def test_the_list_is_json_for_scripts() -> None:
     listed = json.loads(succeed("list", "--json").stdout)
-    assert [entry["name"] for entry in listed] == list(catalog.CATALOG)
+    assert [entry["name"] for entry in listed] == list(catalog.EVERYTHING)
     assert [entry["name"] for entry in listed if entry["default"]] == [catalog.DEFAULT_MODEL]
     assert listed[0]["installed"] is None
 

@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from bench import gigaam_graph
 from bench.full_size import random_weights
 from bench.gigaam_graph import Sizes
 from numpy.typing import NDArray
 
+from bench import gigaam_graph
 from molva.engines.gigaam.ctc import decode_ctc
 from molva.engines.gigaam.encoder import run_encoder
 from molva.engines.gigaam.features import SPECS, Features, log_mel
