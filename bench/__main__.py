@@ -56,7 +56,7 @@ class Report:
 
 def compare(run: Run, report: Report) -> None:
     """The peers."""
-    rounds, requests, loads = (2, 3, 1) if run.quick else (5, 15, 3)
+    rounds, requests, loads = (1, 3, 1) if run.quick else (5, 15, 2)
     results = comparison.compare(run.models, run.clips, comparison.Plan(rounds, requests, loads, run.cores))
     lines = comparison.table(results)
     if different := comparison.different_work(results):
@@ -79,10 +79,10 @@ def measure_http(run: Run, report: Report) -> None:
 
 def measure_scaling(run: Run, report: Report) -> None:
     """Lengths and cores."""
-    lengths_s = [10.0, 60.0] if run.quick else [10.0, 60.0, 600.0, 3600.0]
+    lengths_s = [10.0, 60.0] if run.quick else [10.0, 60.0, 300.0, 3600.0]
     if run.long:
         lengths_s.append(36_000.0)
-    plan = scaling.Plan(lengths_s, 60.0 if run.quick else 300.0, 1 if run.quick else 3, run.cores)
+    plan = scaling.Plan(lengths_s, 60.0 if run.quick else 120.0, 1 if run.quick else 3, run.cores)
     found = scaling.measure(run.models, run.folder, plan)
     report.add("Scaling", scaling.table(found), scaling.targets(found), asdict(found))
 
@@ -90,7 +90,7 @@ def measure_scaling(run: Run, report: Report) -> None:
 def measure_whisper(run: Run, report: Report) -> None:
     """The OpenAI door."""
     clips = {name: group for name, group in run.clips.items() if name in ("5 s", "25 s")}
-    found = whisper.measure(run.models, clips, 2 if run.quick else 7, run.cores)
+    found = whisper.measure(run.models, clips, 2 if run.quick else 5, run.cores)
     report.add("Whisper", whisper.table(found), [], [asdict(overhead) for overhead in found])
 
 

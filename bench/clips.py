@@ -15,7 +15,7 @@ from molva.samples import SAMPLE_RATE, Samples, seconds
 LENGTHS_S = (1, 5, 25)
 """Short command, usual request, longest window."""
 
-N_MIXED = 8
+N_MIXED = 5
 """Clips of the repository as they are."""
 
 

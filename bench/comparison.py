@@ -15,6 +15,9 @@ from bench.targets import Target
 REQUEST = "5 s"
 """The clip whose latency is compared."""
 
+LONGEST = "25 s"
+"""The clip that takes the most memory."""
+
 MIX = "mix"
 """The clips whose processor time is compared."""
 
@@ -67,19 +70,19 @@ def compare(
         for number in range(plan.rounds):
             _say(f"one core, round {number + 1} of {plan.rounds}")
             _measure_round(_rotated(workers, number), clips, results)
-        for worker in workers:
-            results[worker.competitor.name].peak_mb = worker.peak_mb
     with ExitStack() as stack:
         workers = [
             stack.enter_context(Worker(competitor, models, plan.cores, device=plan.device))
             for competitor in competitors
         ]
-        _warm_up(workers, clips[REQUEST])
+        _warm_up(workers, [*clips[LONGEST], *clips[REQUEST]])
         _say(f"{len(plan.cores)} cores, {plan.requests} requests")
         for number in range(plan.requests):
             for worker in _rotated(workers, number):
                 timings = [worker.recognize(clip.path) for clip in clips[REQUEST]]
                 results[worker.competitor.name].latency_s.append(sum(timing.wall_s for timing in timings))
+        for worker in workers:
+            results[worker.competitor.name].peak_mb = worker.peak_mb
     return list(results.values())
 
 
