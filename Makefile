@@ -1,9 +1,10 @@
 # make run     start the server (PORT=… HOST=… MODEL=… MODEL_DIR=… DATA_DIR=… DEVICE=… are passed on)
 # make test    run the whole test suite (ARGS=… go to pytest)
 # make check   format, lint, types, import rules
+# make bench   measure molva beside its peers (DIR=… keeps the models, ARGS=--quick is a short run)
 # make dist    wheel, sdist, list of parts and checksums, in dist/
 
-.PHONY: run test test-fast check format lock dist clean
+.PHONY: run test test-fast check bench format lock dist clean
 
 # Only what was given on the command line: shells export a HOST of their own.
 given = $(if $(findstring command line,$(origin $(1))),$(2) "$($(1))")
@@ -29,6 +30,10 @@ check:
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
+bench:
+	@scripts/bootstrap-bench
+	.venv-bench/bin/python -m bench $(call given,DIR,--dir) $(ARGS)
+
 format:
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
@@ -41,4 +46,4 @@ dist:
 	scripts/dist
 
 clean:
-	rm -rf .venv .venv-clients
+	rm -rf .venv .venv-clients .venv-bench

@@ -87,8 +87,7 @@ class Bench:
         began = time.perf_counter()
         with running_server(flags) as server:
             figures = {"start": [time.perf_counter() - began]}
-            url = server.url.replace("ws://", "http://").removesuffix("/v1/ws")
-            with httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
+            with httpx2.Client(base_url=server.http_url, timeout=60, trust_env=False) as client:
 
                 def get(path: str) -> httpx2.Response:
                     return client.get(path).raise_for_status()

@@ -32,6 +32,11 @@ class Server:
     url: str
     """Of /v1/ws."""
 
+    @property
+    def http_url(self) -> str:
+        """What the paths of the other doors follow."""
+        return self.url.replace("ws://", "http://").removesuffix("/v1/ws")
+
     def usage(self) -> Usage:
         """What it has taken so far."""
         proc = Path("/proc") / str(self.pid)
@@ -43,9 +48,14 @@ class Server:
 
     def peak_mb(self) -> float:
         """Highest resident memory, in MB."""
-        status = (Path("/proc") / str(self.pid) / "status").read_text()
-        [kilobytes] = re.findall(r"VmHWM:\s+(\d+) kB", status)
-        return int(kilobytes) * 1024 / 1e6
+        return peak_mb(self.pid)
+
+
+def peak_mb(pid: int) -> float:
+    """Highest resident memory of a process, in MB."""
+    status = (Path("/proc") / str(pid) / "status").read_text()
+    [kilobytes] = re.findall(r"VmHWM:\s+(\d+) kB", status)
+    return int(kilobytes) * 1024 / 1e6
 
 
 def _cpu_s(stat: Path) -> float:
