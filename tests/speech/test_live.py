@@ -22,6 +22,7 @@ from molva.speech.live import (
     SpeechStarted,
     SpeechStopped,
 )
+from molva.speech.tail import LONGEST_S
 from molva.speech.vad import FRAME, Probabilities, VadState
 from molva.transcript import Hypothesis, Word
 
@@ -251,6 +252,33 @@ def test_the_final_is_the_decode_of_the_whole_utterance() -> None:
     assert seconds(int(window[0])) == pytest.approx(seconds(SECOND * FRAME) - 0.2)
     assert seconds(int(window[-1])) == pytest.approx(seconds(3 * SECOND * FRAME) + 0.2, abs=0.001)
     assert run.finals[0].text == heard(window).text
+
+
+def test_a_long_partial_decodes_its_tail_and_shows_the_whole() -> None:
+    run = speech((0.9, 24 * SECOND), rule=LiveRule()).hear()
+    assert max(seconds(decode.samples.size) for decode in run.asked) <= LONGEST_S + 0.6
+    assert [word.text for word in run.partials[-1].words] == [f"w{k}" for k in range(len(run.partials[-1].words))]
+    assert run.partials[-1].words[-1].end > 22.5
+    for word in run.partials[-1].words:
+        assert word.start == int(word.text[1:]) * 0.5
+
+
+def test_a_tail_never_becomes_a_final() -> None:
+    run = speech((0.9, 20 * SECOND), (0.0, 2 * SECOND), rule=LiveRule()).finish()
+    [final, _] = run.finals
+    [whole] = [decode for decode in run.asked if seconds(decode.samples.size) > 20]
+    assert not whole.is_final  # in the pause
+    assert described([final])[0][0] == heard(whole.samples).text
+
+
+def test_a_final_of_a_window_whose_pause_was_not_decoded_in_time_is_decoded_whole() -> None:
+    run = speech((0.9, 20 * SECOND), (0.0, 2 * SECOND), rule=LiveRule())
+    while run.position < 20 * SECOND * FRAME:
+        run.feed(FRAME)
+    run.answering = False
+    run.finish()
+    assert run.asked[-1].is_final or seconds(run.asked[-1].samples.size) > 20
+    assert seconds(run.asked[-1].samples.size) > 20
 
 
 def test_an_utterance_longer_than_a_window_is_one_final() -> None:

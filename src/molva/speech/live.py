@@ -4,7 +4,8 @@ It has no clock, socket or thread. Time is the audio's own; at real-time pace, a
 was being made tells how long that took.
 
 A final is what a file would give: the same windows, decoded whole. In the pause that may end an utterance, its window
-is already decoded, as a partial; when the pause turns out to be the end, that hypothesis is the final.
+is already decoded, as a partial; when the pause turns out to be the end, that hypothesis is the final. Other partials
+decode the tail of their window only.
 """
 
 import copy
@@ -21,6 +22,7 @@ from molva.speech.chunks import Window, WindowPlanner, WindowRule
 from molva.speech.endpoint import SpeechRule
 from molva.speech.stable import StablePrefix
 from molva.speech.stitch import Stitcher
+from molva.speech.tail import Head, next_head
 from molva.speech.vad import FRAME, FRAMES_PER_SECOND, VadModel, VadStream
 from molva.transcript import UNDETERMINED, Hypothesis, Segment, Word, word_separator
 
@@ -153,7 +155,15 @@ class _Draft:
 
     window: Window
     decode_id: int
+    head: Head
+    """Of the window; the rest of it is decoded."""
     hypothesis: Hypothesis | None = None
+    """Of the whole window."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was taken from an earlier partial."""
+        return self.head.size == 0
 
 
 @dataclass
@@ -255,18 +265,18 @@ class LiveSession:
     def answer(self, decode: Decode, hypothesis: Hypothesis | None) -> list[Action]:
         """The hypothesis for a request; None where the engine failed, which costs no more than that window."""
         draft = next((draft for draft in self._drafts if draft.decode_id == decode.id), None)
-        if draft is not None:
-            draft.hypothesis = hypothesis
+        if draft is not None and hypothesis is not None:
+            draft.hypothesis = draft.head.join(hypothesis)
         for part in self._parts:
             if part.decode_id == decode.id:
                 part.hypothesis, part.failed = hypothesis or part.draft or _nothing(), hypothesis is None
                 return self._tell()
-        if draft is None or hypothesis is None:
+        if draft is None or draft.hypothesis is None:
             return []
         while self._drafts[0] is not draft:
             self._drafts.popleft()
         self._lag = self.received - draft.window.end
-        return [] if self._rule.turns else self._partial(draft.window, hypothesis)
+        return [] if self._rule.turns else self._partial(draft.window, draft.hypothesis)
 
     def _begin_anew(self) -> None:
         """What comes next has nothing to do with what came before."""
@@ -299,19 +309,29 @@ class LiveSession:
         if self._rule.endpoint and silence >= self._rule.min_silence:
             return self._queue(self._planner.close()) + self._end("vad")
         pause = silence == self._pause and (self._rule.endpoint or not self._rule.turns)
-        return self._request_partial() if pause else []
+        return self._request_partial(whole=True) if pause else []
 
     @property
     def _stride(self) -> int:
         return int(max(self._rule.stride_s * SAMPLE_RATE, self._rule.lag_factor * self._lag))
 
-    def _request_partial(self) -> list[Action]:
+    def _request_partial(self, *, whole: bool = False) -> list[Action]:
+        """`whole`: it may become a final."""
         window = self._planner.peek()
         if window is None:
             return []
         self._next_partial = self._scored + self._stride
-        self._drafts.append(_Draft(self._placed(window), next(self._ids)))
-        return [Decode(self._drafts[-1].decode_id, window.samples, is_final=False)]
+        placed = self._placed(window)
+        draft = _Draft(placed, next(self._ids), Head() if whole else self._head(placed))
+        self._drafts.append(draft)
+        return [Decode(draft.decode_id, window.samples[draft.head.size :], is_final=False)]
+
+    def _head(self, window: Window) -> Head:
+        """What the newest partial that is decoded spares the next one."""
+        for draft in reversed(self._drafts):
+            if draft.hypothesis is not None and draft.window.start == window.start:
+                return next_head(draft.head, draft.hypothesis, draft.window.samples.size, window.samples.size)
+        return Head()
 
     def _queue(self, windows: Sequence[Window]) -> list[Action]:
         """Ask for the hypotheses of windows that are final."""
@@ -323,7 +343,7 @@ class LiveSession:
             for draft in self._drafts:
                 if draft.window.start == window.start:
                     part.draft = draft.hypothesis or part.draft
-                    if draft.window.end == window.end and not window.overlap:
+                    if draft.is_whole and draft.window.end == window.end and not window.overlap:
                         part.decode_id, part.hypothesis = draft.decode_id, draft.hypothesis
             self._drafts.clear()
             if part.decode_id is None:
