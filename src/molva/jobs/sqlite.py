@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     language TEXT,
     webhook_url TEXT,
     filename TEXT,
+    channels TEXT NOT NULL DEFAULT 'mix',
     idempotency_scope TEXT,
     idempotency_key TEXT,
     idempotency_digest TEXT,
@@ -85,8 +86,9 @@ class SqliteJobStore:
             if idempotency is not None and (known := _submitted_before(connection, idempotency)):
                 return known
             connection.execute(
-                "INSERT INTO jobs (id, status, priority, model, task, language, webhook_url, filename, created_at,"
-                " idempotency_scope, idempotency_key, idempotency_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs (id, status, priority, model, task, language, webhook_url, filename, channels,"
+                " created_at, idempotency_scope, idempotency_key, idempotency_digest)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job_id,
                     Status.QUEUED,
@@ -96,6 +98,7 @@ class SqliteJobStore:
                     submission.language,
                     submission.webhook_url,
                     submission.filename,
+                    submission.channels,
                     self._clock(),
                     idempotency and idempotency.scope,
                     idempotency and idempotency.key,
@@ -386,6 +389,7 @@ def _job(row: sqlite3.Row) -> Job:
             priority=JobPriority(row["priority"]),
             webhook_url=row["webhook_url"],
             filename=row["filename"],
+            channels=row["channels"],
         ),
         status=Status(row["status"]),
         created_at=row["created_at"],
