@@ -56,6 +56,7 @@ class Submission:
     filename: str | None = None
     """As the client called it; shown, and never used as a path."""
     channels: Channels = "mix"
+    """Split, each is transcribed by itself, as the speaker of its number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,6 @@ CREATE TABLE IF NOT EXISTS jobs (
     language TEXT,
     webhook_url TEXT,
     filename TEXT,
-    channels TEXT NOT NULL DEFAULT 'mix',
     idempotency_scope TEXT,
     idempotency_key TEXT,
     idempotency_digest TEXT,
@@ -48,6 +47,9 @@ CREATE INDEX IF NOT EXISTS jobs_claimed ON jobs (claimed_until) WHERE status = '
 CREATE INDEX IF NOT EXISTS jobs_ended ON jobs (completed_at) WHERE completed_at IS NOT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_key ON jobs (idempotency_scope, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
+CREATE TABLE IF NOT EXISTS split (
+    job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE
+) STRICT;
 CREATE TABLE IF NOT EXISTS plans (
     job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
     recipe TEXT NOT NULL,
@@ -86,9 +88,8 @@ class SqliteJobStore:
             if idempotency is not None and (known := _submitted_before(connection, idempotency)):
                 return known
             connection.execute(
-                "INSERT INTO jobs (id, status, priority, model, task, language, webhook_url, filename, channels,"
-                " created_at, idempotency_scope, idempotency_key, idempotency_digest)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs (id, status, priority, model, task, language, webhook_url, filename, created_at,"
+                " idempotency_scope, idempotency_key, idempotency_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job_id,
                     Status.QUEUED,
@@ -98,13 +99,14 @@ class SqliteJobStore:
                     submission.language,
                     submission.webhook_url,
                     submission.filename,
-                    submission.channels,
                     self._clock(),
                     idempotency and idempotency.scope,
                     idempotency and idempotency.key,
                     idempotency and idempotency.digest,
                 ),
             )
+            if submission.channels == "split":
+                connection.execute("INSERT INTO split (job) VALUES (?)", (job_id,))
             return _job(_row(connection, job_id))
 
         return self._database.write(work)
@@ -130,7 +132,7 @@ class SqliteJobStore:
                 row
                 for status in kinds
                 for row in connection.execute(
-                    "SELECT * FROM jobs WHERE status = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+                    f"{_SELECT} WHERE status = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
                     (status, below, limit + 1),
                 )
             ]
@@ -315,6 +317,9 @@ class SqliteJobStore:
         return job
 
 
+_SELECT = "SELECT jobs.*, split.job IS NOT NULL AS is_split FROM jobs LEFT JOIN split ON split.job = jobs.id"
+"""What `_job` is made from. A table of its own, since a column would not come to databases that are there."""
+
 # The indexes are named since SQLite's planner, which knows no sizes, would take another and sort all that wait.
 _ABANDONED = (
     "SELECT * FROM jobs INDEXED BY jobs_claimed WHERE status = 'running' AND claimed_until < ? "
@@ -326,7 +331,7 @@ _GIVEN_UP = "The server died {} times at the same place of the recording; what i
 
 
 def _row(connection: sqlite3.Connection, job_id: str) -> sqlite3.Row:
-    row: sqlite3.Row | None = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    row: sqlite3.Row | None = connection.execute(f"{_SELECT} WHERE id = ?", (job_id,)).fetchone()
     if row is None:
         raise JobNotFound(job_id)
     return row
@@ -348,7 +353,7 @@ def _move(row: sqlite3.Row, status: Status) -> None:
 
 def _submitted_before(connection: sqlite3.Connection, idempotency: Idempotency) -> Job | None:
     row = connection.execute(
-        "SELECT * FROM jobs WHERE idempotency_scope = ? AND idempotency_key = ?", (idempotency.scope, idempotency.key)
+        f"{_SELECT} WHERE idempotency_scope = ? AND idempotency_key = ?", (idempotency.scope, idempotency.key)
     ).fetchone()
     if row is None:
         return None
@@ -389,7 +394,7 @@ def _job(row: sqlite3.Row) -> Job:
             priority=JobPriority(row["priority"]),
             webhook_url=row["webhook_url"],
             filename=row["filename"],
-            channels=row["channels"],
+            channels="split" if row["is_split"] else "mix",
         ),
         status=Status(row["status"]),
         created_at=row["created_at"],

@@ -128,7 +128,8 @@ class Transcription:
         return seconds(min([window.start for _, window, _ in list(self._in_flight)] + settled, default=0))
 
     def __iter__(self) -> Generator[Segment, None, None]:
-        """Yields segments in order; closing the generator closes the audio and takes waiting windows back.
+        """Yields the segments of each side in order. Closing the generator closes the audio and takes waiting windows
+        back.
 
         Raises AudioError, InferenceError and OptionError from the parts; Cancelled once the event is set.
         """
