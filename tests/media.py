@@ -4,6 +4,7 @@
 """
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -32,19 +33,33 @@ def encode(
     options: dict[str, str] | None = None,
 ) -> bytes:
     """The bytes of a file with `samples` in every channel; `container` and `codec` are FFmpeg's names."""
+    return encode_channels([samples] * channels, container, codec, rate=rate, video=video, options=options)
+
+
+def encode_channels(
+    sides: Sequence[Samples],
+    container: str,
+    codec: str,
+    *,
+    rate: int = SAMPLE_RATE,
+    video: bool = False,
+    options: dict[str, str] | None = None,
+) -> bytes:
+    """The bytes of a file with a channel for each of `sides`, which are equally long."""
     if rate != SAMPLE_RATE:
-        samples = soxr.resample(samples, SAMPLE_RATE, rate)
+        sides = [soxr.resample(side, SAMPLE_RATE, rate) for side in sides]
+    interleaved, n_samples = np.stack(sides, axis=1), len(sides[0])
     target = io.BytesIO()
     with av.open(target, "w", format=container) as output:
         picture = _add_video(output) if video else None
-        layout = _LAYOUTS[channels]
+        layout = _LAYOUTS[len(sides)]
         stream = cast(AudioStream, output.add_stream(codec, rate=rate, options=options or {}, layout=layout))
         if picture is not None:
-            for _ in range(round(len(samples) / rate * _VIDEO_RATE)):
+            for _ in range(round(n_samples / rate * _VIDEO_RATE)):
                 output.mux(picture.encode(_black()))
             output.mux(picture.encode(None))
-        for start in range(0, len(samples), rate):
-            block = np.repeat(samples[start : start + rate], channels)
+        for start in range(0, n_samples, rate):
+            block = interleaved[start : start + rate].ravel()
             frame = av.AudioFrame.from_ndarray(block[np.newaxis], format="flt", layout=layout)
             frame.sample_rate = rate
             frame.pts = start

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import molva
@@ -38,6 +39,17 @@ def test_a_transcript_has_typed_parts(transcriber: molva.Transcriber) -> None:
     assert transcript.segments[0].words == transcript.words
     assert transcript.language == "ru"
     assert transcriber.reason == "asked for by name; it was already here"
+
+
+def test_channels_that_are_split_are_speakers(transcriber: molva.Transcriber) -> None:
+    both = np.stack([CLIP.samples, CLIP.samples])
+    transcript = transcriber.transcribe(both, channels="split")
+    assert transcript.channels == 2
+    assert [segment.text for segment in transcript.segments] == [CLIP.rnnt, CLIP.rnnt]
+    assert [segment.words[0].speaker for segment in transcript.segments] == [0, 1]
+    with pytest.raises(molva.MolvaError) as caught:
+        transcriber.transcribe(both, channels="split", speakers=molva.SpeakerCount())
+    assert caught.value.code == "invalid_option"
 
 
 def test_one_call_is_enough_and_the_model_stays(tiny_dir: Path) -> None:

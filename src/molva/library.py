@@ -11,6 +11,7 @@ from molva.audio.array import AnySource
 from molva.engines.base import EngineInfo, Options, Task
 from molva.engines.cpu import usable_cores
 from molva.engines.silero import load_vad
+from molva.errors import OptionError
 from molva.models.download import OnProgress
 from molva.models.store import ModelStore, default_model_dir
 from molva.runtime.diarization import Diarization
@@ -19,13 +20,15 @@ from molva.runtime.provision import AUTO, Hub, choose_model
 from molva.runtime.scheduler import Scheduler
 from molva.runtime.speakers import Speakers
 from molva.runtime.transcription import Transcription, transcribe_all
+from molva.samples import Channels
 from molva.speech.clustering import SpeakerCount
 from molva.transcript import Transcript
 
 __all__ = ["Recording", "SpeakerCount", "Transcriber", "transcribe"]
 
 Recording = str | AnySource
-"""A path, the bytes of a file, an open binary file, or float samples: mono, 16 kHz, -1..1."""
+"""A path, the bytes of a file, an open binary file, or float samples: 16 kHz, -1..1, mono or, to be split, of shape
+(n_channels, n)."""
 
 
 class Transcriber:
@@ -70,17 +73,29 @@ class Transcriber:
         task: Task = "transcribe",
         on_progress: Callable[[Transcription], None] | None = None,
         speakers: SpeakerCount | None = None,
+        channels: Channels = "mix",
     ) -> Transcript:
         """Transcribe one recording of any length.
 
         `language` is an ISO 639-1 code, None to let the model tell. `speakers`: tell them apart, as many as
-        `SpeakerCount` says; None does not. Raises AudioError, OptionError, InferenceError, DiarizationUnavailable.
+        `SpeakerCount` says; None does not. `channels`: split transcribes each by itself, as the speaker of its number,
+        and goes without `speakers`. Raises AudioError, OptionError, InferenceError, DiarizationUnavailable.
         """
+        if channels == "split" and speakers is not None:
+            raise OptionError("channels", "channels='split' goes without speakers: each channel is a speaker")
         options = Options(language=language, task=task)
         self.info.check(options)
         audio = Path(source) if isinstance(source, str) else source
         diarization = None if speakers is None else Diarization(self._speakers.load(), speakers)
-        return transcribe_all(audio, self._lane, self._vad, options, on_progress=on_progress, diarization=diarization)
+        return transcribe_all(
+            audio,
+            self._lane,
+            self._vad,
+            options,
+            on_progress=on_progress,
+            diarization=diarization,
+            channels=channels,
+        )
 
     def close(self) -> None:
         """Stop the threads and let the model go."""

@@ -96,6 +96,8 @@ class Transcript:
     """What the container promised, where it did; more than `duration` means the file was cut short."""
     diarization: Literal["done", "failed"] | None = None
     """Whether speakers were told apart; None where nobody asked for it."""
+    channels: int | None = None
+    """How many were transcribed by themselves, each the speaker of its number; None where they were mixed."""
 
     @property
     def text(self) -> str:
@@ -104,7 +106,9 @@ class Transcript:
 
     @property
     def words(self) -> tuple[Word, ...]:
-        return tuple(word for segment in self.segments for word in segment.words)
+        """In the order of the text; those of several channels by their start, since segments overlap there."""
+        words = (word for segment in self.segments for word in segment.words)
+        return tuple(words) if self.channels is None else tuple(sorted(words, key=lambda word: word.start))
 
 
 def word_separator(language: str) -> str:

@@ -16,6 +16,7 @@ from molva.runtime.loading import sample_speech
 from tests.conftest import TINY, read_flac
 from tests.e2e.conftest import Process
 from tests.http.conftest import wav
+from tests.media import encode_channels
 from tests.outbound.receiver import Receiver, until
 
 SPEECH = wav(sample_speech())
@@ -31,6 +32,12 @@ def flags(model_dir: Path, *more: str | Path) -> tuple[str | Path, ...]:
 def long_speech(times: int = 3) -> bytes:
     """So many times two and a half minutes."""
     return wav(np.tile(read_flac(TINY / "unseen" / "long.flac"), times))
+
+
+def long_call() -> bytes:
+    """Two and a half minutes with speech on both channels."""
+    speech = read_flac(TINY / "unseen" / "long.flac")
+    return encode_channels([speech, np.roll(speech, len(speech) // 2)], "wav", "pcm_s16le")
 
 
 @dataclass

@@ -4,10 +4,12 @@ import json
 import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import SEEN, TINY
 from tests.e2e.conftest import run_molva
+from tests.media import encode_channels
 
 FIRST, SECOND = SEEN[0], SEEN[1]
 
@@ -38,6 +40,27 @@ def test_each_format(args: list[str | Path], tmp_path: Path, name: str) -> None:
         assert json.loads(text)["text"] == FIRST.rnnt
     else:
         assert FIRST.rnnt.split()[0] in text
+
+
+def test_channels_that_are_split_are_a_dialogue(args: list[str | Path], tmp_path: Path) -> None:
+    pause = np.zeros(len(FIRST.samples) + 16_000, np.float32)
+    left = np.concatenate([FIRST.samples, np.zeros(len(pause) - len(FIRST.samples) + len(SECOND.samples), np.float32)])
+    right = np.concatenate([pause, SECOND.samples])
+    call = tmp_path / "call.wav"
+    call.write_bytes(encode_channels([left, right], "wav", "pcm_s16le"))
+    result = run_molva(*args, "--channels", "split", "-f", "md", call, home=tmp_path)
+    assert result.returncode == 0
+    paragraphs = [line for line in result.stdout.decode().split("\n") if line.startswith("**")]
+    assert [paragraph[: len("**SPEAKER_0:**")] for paragraph in paragraphs] == ["**SPEAKER_0:**", "**SPEAKER_1:**"]
+
+
+@pytest.mark.parametrize("options", [["--channels", "left"], ["--channels", "split", "--speakers"]])
+def test_channels_that_cannot_be_meant_are_wrong_usage(
+    args: list[str | Path], tmp_path: Path, options: list[str]
+) -> None:
+    result = run_molva(*args, *options, FIRST.path, home=tmp_path)
+    assert result.returncode == 2
+    assert b"--channels" in result.stderr
 
 
 def test_several_files_go_to_a_folder(args: list[str | Path], tmp_path: Path) -> None:

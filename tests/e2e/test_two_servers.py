@@ -1,7 +1,7 @@
 """Two servers over one data folder are one server to their clients."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Process, molva_serve
-from tests.e2e.jobs import LOOPBACK, SPEECH, Door, door, flags, heard, long_speech, taken_up
+from tests.e2e.jobs import LOOPBACK, SPEECH, Door, door, flags, heard, long_call, long_speech, taken_up
 from tests.listener import listening
 from tests.outbound.receiver import Receiver, answer, receiver, until
 
@@ -81,13 +81,14 @@ def test_a_job_is_watched_and_cancelled_through_the_server_that_does_not_run_it(
     assert [door.job(cancelled)["status"] for door in pair.doors] == ["cancelled", "cancelled"]
 
 
+@pytest.mark.parametrize(("audio", "fields"), [(long_speech, {}), (long_call, {"channels": "split"})])
 def test_what_a_killed_server_ran_is_finished_by_the_other_as_if_nothing_had_been(
-    tiny_dir: Path, tmp_path: Path
+    tiny_dir: Path, tmp_path: Path, audio: Callable[[], bytes], fields: dict[str, str]
 ) -> None:
-    speech = long_speech()
+    speech = audio()
     with two_servers(tiny_dir, tmp_path) as pair:
-        undisturbed = pair.doors[0].wait_for_job(pair.doors[0].accepted(speech))
-        job_id = pair.doors[0].accepted(speech)
+        undisturbed = pair.doors[0].wait_for_job(pair.doors[0].accepted(speech, **fields))
+        job_id = pair.doors[0].accepted(speech, **fields)
         runner = pair.runner_of(job_id)
         other = pair.doors[1 - runner]
         other.wait_until_under_way(job_id)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from molva.formats.cues import MIN_DISPLAY_MS, Cue, build_cues
 from molva.transcript import Segment, Transcript, Word, word_separator
-from tests.formats.transcripts import DIALOGUE, EMPTY, Spoken, segment, transcript, transcripts
+from tests.formats.transcripts import DIALOGUE, EMPTY, TALKED_OVER, Spoken, segment, transcript, transcripts
 
 limits = st.tuples(st.sampled_from([0, 1, 5, 20, 80]), st.sampled_from([0, 1, 3, 14]))
 
@@ -109,6 +109,19 @@ def test_a_word_at_the_very_end_is_still_shown() -> None:
 
 def test_overlapping_words_give_way_to_the_next() -> None:
     assert times(("а", 0.0, 5.0), ("б", 3.0, 4.0)) == [(0, 3000), (3000, 4000)]
+
+
+def test_who_is_talked_over_on_another_channel_keeps_the_cue() -> None:
+    assert build_cues(TALKED_OVER) == [
+        Cue(0, 4000, "[SPEAKER_0] Я говорю"),
+        Cue(2000, 2500, "[SPEAKER_1] угу"),
+        Cue(5000, 6000, "[SPEAKER_0] долго"),
+    ]
+
+
+def test_cues_of_channels_that_begin_together_are_both_there() -> None:
+    talk = transcript(segment(("раз", 1.0, 2.0, 0)), segment(("два", 1.0, 2.0, 1)), channels=2)
+    assert build_cues(talk) == [Cue(1000, 2000, "[SPEAKER_0] раз"), Cue(1000, 2000, "[SPEAKER_1] два")]
 
 
 def members(transcript: Transcript, cues: list[Cue]) -> list[list[str]]:

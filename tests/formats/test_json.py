@@ -6,7 +6,7 @@ from hypothesis import given
 
 from molva.formats.json import word_object, write_json
 from molva.transcript import Coverage, Segment, Transcript, Word
-from tests.formats.transcripts import EMPTY, segment, transcript, transcripts
+from tests.formats.transcripts import EMPTY, TALKED_OVER, segment, transcript, transcripts
 
 
 def test_exactly() -> None:
@@ -34,6 +34,24 @@ def test_nothing_said() -> None:
 def test_a_speaker_is_told_only_where_known() -> None:
     assert "speaker" not in word_object(Word("да", 0, 1, 1.0))
     assert word_object(Word("да", 0, 1, 1.0, speaker=0))["speaker"] == 0
+
+
+def test_words_of_several_channels_are_in_the_order_of_time_and_the_text_in_that_of_the_turns() -> None:
+    body = json.loads(write_json(TALKED_OVER))
+    assert body["channels"] == 2
+    assert body["text"] == "Я говорю угу долго"
+    assert [(word["word"], word["speaker"]) for word in body["words"]] == [
+        ("Я", 0),
+        ("говорю", 0),
+        ("угу", 1),
+        ("долго", 0),
+    ]
+    together = transcript(segment(("раз", 0, 1, 0), ("два", 2, 3, 0)), segment(("да", 1, 2, 1)), channels=2)
+    assert [word["word"] for word in json.loads(write_json(together))["words"]] == ["раз", "да", "два"]
+
+
+def test_channels_are_told_only_where_they_were_split() -> None:
+    assert "channels" not in json.loads(write_json(EMPTY))
 
 
 def test_segments_are_joined_as_the_language_is_written() -> None:

@@ -17,7 +17,11 @@ def segment(*spoken: Spoken) -> Segment:
 
 
 def transcript(
-    *segments: Segment, duration: float = 10.0, language: str = "ru", declared_duration: float | None = None
+    *segments: Segment,
+    duration: float = 10.0,
+    language: str = "ru",
+    declared_duration: float | None = None,
+    channels: int | None = None,
 ) -> Transcript:
     return Transcript(
         segments=segments,
@@ -25,6 +29,7 @@ def transcript(
         language=language,
         coverage=Coverage(speech_s=duration, transcribed_s=duration),
         declared_duration=declared_duration,
+        channels=channels,
     )
 
 
@@ -36,6 +41,14 @@ DIALOGUE = transcript(
     duration=3730.25,
 )
 """Two speakers, a word without length, an hour's pause, and signs that some format must escape."""
+
+TALKED_OVER = transcript(
+    segment(("Я", 0.0, 1.0, 0), ("говорю", 1.0, 4.0, 0)),
+    segment(("угу", 2.0, 2.5, 1)),
+    segment(("долго", 5.0, 6.0, 0)),
+    channels=2,
+)
+"""Two channels: the second says something while the first goes on."""
 
 # No control characters: neither an engine nor a subtitle file has a place for them.
 _texts = st.text(

@@ -45,6 +45,7 @@ from molva.spool import Spool
 from molva.transcript import Hypothesis, Transcript
 from molva.webhooks import sqlite as webhooks_sqlite
 from tests.conftest import TINY, read_flac
+from tests.media import encode_channels
 
 TABLES = [webhooks_sqlite.TABLES, jobs_sqlite.TABLES]
 SPEECH = read_flac(TINY / "unseen" / "long.flac")
@@ -366,6 +367,35 @@ def test_a_server_that_stops_hands_its_job_back_and_the_next_goes_on_there(tmp_p
             assert len(second.calls) == (ended.windows_planned or 0) - handed_back.windows_done
             assert await server.jobs.transcript(job.id) == undisturbed(free_gate())
             assert await server.jobs.waveform(job.id) == painted
+
+    run(test)
+
+
+def test_a_job_of_two_channels_is_handed_back_and_taken_up_within_both(tmp_path: Path) -> None:
+    call = encode_channels([SPEECH, SPEECH[::-1]], "wav", "pcm_s16le")
+    scheduler = Scheduler(1)
+    expected = transcribe_all(call, scheduler.lane(free_gate()), load_vad(), Options(), channels="split")
+    scheduler.close()
+
+    async def test() -> None:
+        gate = Gate()
+        async with house(tmp_path, gate.engine) as server:
+            job = await server.submit(call, Submission("fake", channels="split"))
+            gate.let(3)
+            await until(lambda: server.store.get(job.id).windows_done == 3)
+            stopping = asyncio.create_task(server.jobs.stop(10))
+            gate.let(2)
+            await stopping
+            gate.free.set()
+            handed_back = server.store.get(job.id)
+        second = free_gate()
+        async with house(tmp_path, second) as server:
+            ended = await server.end_of(job.id)
+            assert len(second.calls) == (ended.windows_planned or 0) - handed_back.windows_done
+            assert await server.jobs.transcript(job.id) == expected
+            document = await server.jobs.document(job.id)
+        told = [word["speaker"] for part in document["segments"] for word in part["words"]]
+        assert set(told) == {0, 1}
 
     run(test)
 

@@ -28,12 +28,13 @@ from molva.jobs.job import TERMINAL, TRANSITIONS, Job, JobPriority, Status, Subm
 from molva.jobs.sqlite import SqliteJobStore
 from molva.jobs.store import Claim, Idempotency
 from molva.runtime.plan import Plan, PlannedWindow
+from molva.samples import Channels
 from molva.speech.waveform import Waveform
 from molva.transcript import Coverage, Hypothesis, Segment, Transcript, Word
 from molva.webhooks import sqlite as webhooks_sqlite
 
 TABLES = [webhooks_sqlite.TABLES, jobs_sqlite.TABLES]
-PLAN = Plan((PlannedWindow(0, 16_000, 8_000, 0), PlannedWindow(16_000, 8_000, 4_000, 160)), 1.5)
+PLAN = Plan((PlannedWindow(0, 16_000, 8_000, 0), PlannedWindow(16_000, 8_000, 4_000, 160, side=1)), 1.5)
 WORD = Word("слово", 0.1, 0.1 + 0.2, 0.987654321)
 HEARD = Hypothesis("слово", (), (WORD,), "ru", avg_logprob=-0.1, no_speech_prob=None)
 WAVEFORM = Waveform(1.5, 0.1, bytes([0, 7, 255]), ((0.1, 0.3), (0.5, 1.5)))
@@ -83,6 +84,24 @@ def test_a_submitted_job_is_there_after_a_restart(tmp_path: Path, store: SqliteJ
     again = Database(tmp_path / "molva.db", TABLES)
     assert SqliteJobStore(again).get(job_id) == job
     again.close()
+
+
+@pytest.mark.parametrize("channels", ["mix", "split"])
+def test_what_becomes_of_the_channels_is_kept(store: SqliteJobStore, channels: Channels) -> None:
+    job_id = store.submit(str(uuid.uuid4()), Submission("fake", channels=channels)).id
+    assert store.get(job_id).submission.channels == channels
+    assert store.page().jobs[0].submission.channels == channels
+    assert claimed(store).job.submission.channels == channels
+    assert store.purge(job_id).submission.channels == channels
+
+
+def test_a_plan_from_before_channels_were_split_has_one_side(database: Database, store: SqliteJobStore) -> None:
+    submit(store)
+    store.planned(claimed(store), PLAN, "recipe")
+    old = '{"windows": [{"start": 0, "size": 16000, "speech": 8000, "overlap": 0}], "duration_s": 1.0}'
+    database.write(lambda connection: connection.execute("UPDATE plans SET plan = ?", (old,)).rowcount)
+    database.write(lambda connection: connection.execute("UPDATE jobs SET claimed_until = 0").rowcount)
+    assert claimed(store).plan == Plan((PlannedWindow(0, 16_000, 8_000, 0, side=0),), 1.0)
 
 
 def test_an_unknown_job_is_told_so(store: SqliteJobStore) -> None:

@@ -15,7 +15,7 @@ from molva.audio.ffmpeg import Track
 from molva.audio.ogg import link_starts
 from molva.audio.resample import Resampler
 from molva.errors import AudioError, AudioTooLong, EmptyAudio
-from molva.samples import SAMPLE_RATE, Samples, seconds
+from molva.samples import SAMPLE_RATE, Channels, Samples, Sides, seconds
 
 Source: TypeAlias = Path | bytes | BinaryIO
 """A file, its bytes, or an open seekable file, which is read from its start and stays open."""
@@ -64,7 +64,11 @@ class AudioReader:
         return self._shortfall_s
 
     def __iter__(self) -> Iterator[Samples]:
-        """Blocks of `BLOCK` samples, the last one shorter; once.
+        """The blocks with all channels mixed."""
+        return (block[0] for block in self.blocks())
+
+    def blocks(self, channels: Channels = "mix") -> Iterator[Sides]:
+        """Blocks of `BLOCK` samples, the last one shorter; once. All have as many sides as the recording begins with.
 
         Raises AudioTooLong as soon as there is more than the limit, AudioError where nothing could be decoded. Damaged
         packets are left out, and a missing end is no error: see `shortfall_s`. A sound container with no sound in it
@@ -72,8 +76,8 @@ class AudioReader:
         """
         try:
             self._check_open()
-            for block in _blocks(self._resampled()):
-                self._decoded += len(block)
+            for block in _blocks(self._resampled(channels)):
+                self._decoded += block.shape[1]
                 yield block
                 self._check_open()
             self._shortfall_s = self._promised_beyond(self.duration)
@@ -106,9 +110,9 @@ class AudioReader:
         excess_s = declared_s - duration_s
         return excess_s if excess_s > _TOLERANCE_S + _TOLERANCE_SHARE * declared_s else 0.0
 
-    def _sound(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Rate in Hz and mono samples of all parts of the file."""
-        yield from self._track.sound()
+    def _sound(self, channels: Channels) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Rate in Hz and samples of all parts of the file."""
+        yield from self._track.sound(channels)
         self._damaged |= self._track.damaged
         for start, end in self._later_parts:
             try:
@@ -117,29 +121,32 @@ class AudioReader:
                 self._damaged = True
                 continue
             with closing(track):
-                yield from track.sound()
+                yield from track.sound(channels)
             self._damaged |= track.damaged
 
-    def _resampled(self) -> Iterator[Samples]:
+    def _resampled(self, channels: Channels) -> Iterator[Sides]:
         """Pieces of about a second at most."""
-        resampler: Resampler | None = None
+        resamplers: list[Resampler] = []
         rate = heard = 0
         heard_before_s = 0.0
-        for frame_rate, frame in self._sound():
-            if resampler is None or frame_rate != rate:
-                if resampler is not None:
-                    yield resampler.flush()
+        for frame_rate, frame in self._sound(channels):
+            if not resamplers or frame_rate != rate:
+                if resamplers:
+                    yield np.stack([resampler.flush() for resampler in resamplers])
                     heard_before_s += heard / rate
-                resampler, rate, heard = Resampler(frame_rate), frame_rate, 0
-            heard += len(frame)
+                resamplers = [Resampler(frame_rate) for _ in resamplers or frame]
+                rate, heard = frame_rate, 0
+            heard += frame.shape[1]
             # Counted before resampling, which rounds, and never summed up, so that the limit itself still passes.
             if self._max_duration_s is not None and heard_before_s + heard / rate > self._max_duration_s:
                 raise AudioTooLong(self._max_duration_s)
+            sides = _on_sides(frame, len(resamplers))
             # At a low rate a small frame is a long time.
-            for start in range(0, len(frame), rate):
-                yield resampler.feed(frame[start : start + rate])
-        if resampler is not None:
-            yield resampler.flush()
+            for start in range(0, frame.shape[1], rate):
+                piece = sides[:, start : start + rate]
+                yield np.stack([resampler.feed(side) for resampler, side in zip(resamplers, piece, strict=True)])
+        if resamplers:
+            yield np.stack([resampler.flush() for resampler in resamplers])
 
 
 def decode(source: Source, *, max_duration_s: float | None = None) -> Samples:
@@ -162,19 +169,32 @@ def _open(source: Source, resources: ExitStack) -> BinaryIO:
     return file
 
 
-def _blocks(pieces: Iterator[Samples]) -> Iterator[Samples]:
+def _on_sides(frame: NDArray[np.float32], n_sides: int) -> NDArray[np.float32]:
+    """The frame on so many sides. One of another number of channels is mixed to the first side; the others are silent.
+
+    Files change in the middle where they were joined from several; then nobody knows which channel was whose.
+    """
+    if len(frame) == n_sides:
+        return frame
+    sides = np.zeros((n_sides, frame.shape[1]), np.float32)
+    sides[0] = frame.mean(axis=0)
+    return sides
+
+
+def _blocks(pieces: Iterator[Sides]) -> Iterator[Sides]:
     """The same samples in blocks of `BLOCK`, the last one shorter."""
-    block = np.empty(BLOCK, np.float32)
-    filled = 0
+    block, filled = np.empty((0, BLOCK), np.float32), 0
     for piece in pieces:
         rest = piece
-        while len(rest):
-            taken = rest[: BLOCK - filled]
-            block[filled : filled + len(taken)] = taken
-            filled += len(taken)
-            rest = rest[len(taken) :]
+        while rest.shape[1]:
+            if not filled:
+                block = np.empty((len(piece), BLOCK), np.float32)
+            taken = rest[:, : BLOCK - filled]
+            block[:, filled : filled + taken.shape[1]] = taken
+            filled += taken.shape[1]
+            rest = rest[:, taken.shape[1] :]
             if filled == BLOCK:
                 yield block
-                block, filled = np.empty(BLOCK, np.float32), 0
+                filled = 0
     if filled:
-        yield block[:filled]
+        yield block[:, :filled]

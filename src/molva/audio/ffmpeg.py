@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from molva.audio.declared import declared_duration
 from molva.audio.resample import check_rate
 from molva.errors import AudioError
+from molva.samples import MAX_SIDES, Channels
 
 log = logging.getLogger(__name__)
 
@@ -131,14 +132,17 @@ class Track:
     def close(self) -> None:
         self._container.close()
 
-    def sound(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Rate in Hz and mono samples, shape (n,), frame by frame; either may change in the middle of a file."""
+    def sound(self, channels: Channels = "mix") -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Rate in Hz and samples, shape (n_sides, n), frame by frame; both may change in the middle of a file.
+
+        Raises AudioError where there are more channels to split than `MAX_SIDES`.
+        """
         for packet in self._packets():
             if not _is_plausible(self._stream.codec_context.name, packet):
                 self.damaged = True
                 continue
-            yield from self._decode(packet)
-        yield from self._decode(None)
+            yield from self._decode(packet, channels)
+        yield from self._decode(None, channels)
 
     def _packets(self) -> "Iterator[Packet[AudioStream]]":
         errors = 0
@@ -156,7 +160,9 @@ class Track:
             else:
                 return
 
-    def _decode(self, packet: "Packet[AudioStream] | None") -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def _decode(
+        self, packet: "Packet[AudioStream] | None", channels: Channels
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         try:
             frames = self._decoder.decode(packet)
         except av.FFmpegError:
@@ -164,7 +170,7 @@ class Track:
             return
         for frame in frames:
             if frame.samples:
-                yield frame.sample_rate, _mono(frame)
+                yield frame.sample_rate, _sides(frame, channels)
 
 
 class _Input:
@@ -256,10 +262,14 @@ def _is_plausible(codec: str, packet: "Packet[AudioStream]") -> bool:
     return True
 
 
-def _mono(frame: AudioFrame) -> NDArray[np.float32]:
-    """The mean of all channels, shape (samples,), full scale at 1."""
+def _sides(frame: AudioFrame, wanted: Channels) -> NDArray[np.float32]:
+    """The mean of all channels, or each by itself; shape (n_sides, samples), full scale at 1."""
     dtype, zero, scale = _SAMPLE_FORMATS[frame.format.name.removesuffix("p")]
     channels = frame.layout.nb_channels
+    if wanted == "split" and channels > MAX_SIDES:
+        raise AudioError(
+            f"The recording has {channels} channels; at most {MAX_SIDES} can be transcribed by themselves."
+        )
     # `frame.planes` reads beyond its end from eight planes on, so they are taken one by one.
     if frame.format.is_planar:
         parts = [np.frombuffer(memoryview(AudioPlane(frame, i)), dtype, frame.samples) for i in range(channels)]
@@ -267,7 +277,9 @@ def _mono(frame: AudioFrame) -> NDArray[np.float32]:
         packed = np.frombuffer(memoryview(AudioPlane(frame, 0)), dtype, frame.samples * channels)
         parts = list(packed.reshape(-1, channels).T)
     with np.errstate(over="ignore", invalid="ignore"):
+        if wanted == "split":
+            return np.stack([((part.astype(np.float64) - zero) / scale).astype(np.float32) for part in parts])
         total = np.zeros(frame.samples)
         for part in parts:
             total += part
-        return ((total / channels - zero) / scale).astype(np.float32)
+        return ((total / channels - zero) / scale).astype(np.float32)[np.newaxis]

@@ -40,6 +40,9 @@ def submit(
     task: Annotated[str | None, typer.Option(help="transcribe, or translate to English.")] = None,
     model: Annotated[str | None, typer.Option(help="A model of the server; the language decides otherwise.")] = None,
     priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="mix, or split: each channel by itself, as a speaker of a dialogue.")
+    ] = None,
     webhook_url: Annotated[str | None, typer.Option(help="Where the server posts the job when it has ended.")] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key with the same file makes no second job.")
@@ -61,6 +64,7 @@ def submit(
         "task": task,
         "model": model,
         "priority": priority,
+        "channels": channels,
         "webhook_url": webhook_url,
     }
     fields = {name: value for name, value in given.items() if value is not None}

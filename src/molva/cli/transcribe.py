@@ -49,6 +49,9 @@ def transcribe(
     num_speakers: Annotated[int | None, typer.Option(help="How many speakers there are, with --speakers.")] = None,
     min_speakers: Annotated[int | None, typer.Option(help="At least so many.")] = None,
     max_speakers: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    channels: Annotated[
+        str, typer.Option(help="mix, or split: each channel by itself, as a speaker of a dialogue.")
+    ] = "mix",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is going on.")] = False,
 ) -> None:
     """Transcribe recordings to standard output or to files.
@@ -66,6 +69,10 @@ def transcribe(
     count = count_speakers(num_speakers, min_speakers, max_speakers) if speakers else None
     if not speakers and (num_speakers, min_speakers, max_speakers) != (None, None, None):
         raise typer.BadParameter("numbers of speakers need --speakers", param_hint="--speakers")
+    if channels not in ("mix", "split"):
+        raise typer.BadParameter("must be mix or split", param_hint="--channels")
+    if speakers and channels == "split":
+        raise typer.BadParameter("goes without --speakers: each channel is a speaker", param_hint="--channels")
     targets = plan_output(files, output_dir, chosen.extension, one_only=chosen.name in ("srt", "vtt", "md", "tsv"))
     layout = Layout(max_chars_per_line, max_words_per_line, word_timestamps)
     with show_downloads(stderr) as on_download:
@@ -85,6 +92,7 @@ def transcribe(
                         task="translate" if task == "translate" else "transcribe",
                         on_progress=on_progress,
                         speakers=count,
+                        channels="split" if channels == "split" else "mix",
                     )
                 write_output(render(transcript, chosen, layout), target)
             except (AudioError, InferenceError) as error:

@@ -29,10 +29,11 @@ class _Line:
     start: float
     end: float
     text: str
+    speaker: int | None
 
 
 def build_cues(transcript: Transcript, max_chars: int = 80, max_words: int = 14) -> list[Cue]:
-    """The whole transcript as cues that do not overlap, in order.
+    """The whole transcript as cues that do not overlap, in order; those of several channels may, by their start.
 
     A cue ends at a segment's end, at a change of speaker, at a pause, and where the next word would make it longer
     than `max_chars` characters (the speaker's mark included) or `max_words` words; 0 sets no limit. A single longer
@@ -40,7 +41,12 @@ def build_cues(transcript: Transcript, max_chars: int = 80, max_words: int = 14)
     """
     separator = word_separator(transcript.language)
     lines = [line for segment in transcript.segments for line in _lines_of(segment, separator, max_chars, max_words)]
-    return _place(lines, transcript.duration)
+    if transcript.channels is None:
+        return _place(lines, transcript.duration)
+    # Who is talked over is not cut short for that: each side has cues of its own.
+    sides = [[line for line in lines if line.speaker == speaker] for speaker in {line.speaker for line in lines}]
+    cues = [cue for side in sides for cue in _place(side, transcript.duration)]
+    return sorted(cues, key=lambda cue: (cue.start_ms, cue.end_ms, cue.text))
 
 
 def speaker_name(speaker: int) -> str:
@@ -57,7 +63,7 @@ def _lines_of(segment: Segment, separator: str, max_chars: int, max_words: int) 
     words = [word for word in segment.words if one_line(word.text)]
     if not words:
         text = one_line(segment.text)
-        return [_Line(segment.start, segment.end, text)] if text else []
+        return [_Line(segment.start, segment.end, text, None)] if text else []
     groups = [words[:1]]
     for word in words[1:]:
         longer = [*groups[-1], word]
@@ -70,7 +76,7 @@ def _lines_of(segment: Segment, separator: str, max_chars: int, max_words: int) 
             groups.append([word])
         else:
             groups[-1] = longer
-    return [_Line(group[0].start, group[-1].end, _text_of(group, separator)) for group in groups]
+    return [_Line(group[0].start, group[-1].end, _text_of(group, separator), group[0].speaker) for group in groups]
 
 
 def _text_of(words: Sequence[Word], separator: str) -> str:

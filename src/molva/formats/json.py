@@ -22,6 +22,8 @@ def write_json(transcript: Transcript) -> str:
         body["declared_duration"] = _milliseconds(transcript.declared_duration)
     if transcript.diarization is not None:
         body["diarization"] = transcript.diarization
+    if transcript.channels is not None:
+        body["channels"] = transcript.channels
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 

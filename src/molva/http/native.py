@@ -27,7 +27,7 @@ from molva.http.openai.models import model_objects
 from molva.http.problems import problem, problem_of
 from molva.http.rendering import Rendering
 from molva.http.schemas import ERRORS, Health, ModelInfo, NotReady, Ready, TranscriptBody
-from molva.http.speakers import SpeakerWish
+from molva.http.speakers import ChannelsQuery, SpeakerWish
 from molva.http.sse import EventStream, data_frame, with_heartbeats
 from molva.http.state import ServerState, limits_of
 from molva.observer import Observer
@@ -141,7 +141,12 @@ async def transcribe(
         limits = limits_of(request)
         timeout_s = limits.inference_timeout_s
         with await recognizer.open(
-            body, options, max_duration_s=limits.max_audio_s, timeout_s=timeout_s, speakers=speakers
+            body,
+            options,
+            max_duration_s=limits.max_audio_s,
+            timeout_s=timeout_s,
+            speakers=speakers,
+            channels=wish.channels,
         ) as recognition:
             started = time.perf_counter()
             try:
@@ -165,7 +170,7 @@ async def transcribe(
     response_class=StreamingResponse,
     responses={**ERRORS, 200: {"content": {"text/event-stream": {}}, "description": "Events `final` and `error`"}},
 )
-async def transcribe_stream(request: Request) -> Response:
+async def transcribe_stream(request: Request, channels: ChannelsQuery = "mix") -> Response:
     """Transcribe a file and send each stretch of it as soon as it is final."""
     state: ServerState = request.app.state.server
     recognizer = state.admit()
@@ -173,8 +178,8 @@ async def transcribe_stream(request: Request) -> Response:
     max_duration_s = limits_of(request).max_audio_s
 
     async def begin() -> Recognition:
-        await check_audio(body, max_duration_s=max_duration_s)
-        return await recognizer.open(body, Options(), max_duration_s=max_duration_s)
+        await check_audio(body, max_duration_s=max_duration_s, channels=channels)
+        return await recognizer.open(body, Options(), max_duration_s=max_duration_s, channels=channels)
 
     recognition = await unless_disconnected(request, begin())
     work = AsyncExitStack()

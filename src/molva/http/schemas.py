@@ -105,6 +105,9 @@ class TranscriptBody(BaseModel):
     diarization: Annotated[
         Literal["done", "failed"] | None, Field(description="Present when speakers were asked for")
     ] = None
+    channels: Annotated[
+        int | None, Field(description="How many were transcribed by themselves; present with channels=split")
+    ] = None
 
 
 class Problem(BaseModel):

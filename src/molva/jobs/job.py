@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from molva.engines.base import Task
+from molva.samples import Channels
 from molva.timestamps import rfc3339
 from molva.transcript import Segment, Transcript, Word
 
@@ -54,6 +55,8 @@ class Submission:
     webhook_url: str | None = None
     filename: str | None = None
     """As the client called it; shown, and never used as a path."""
+    channels: Channels = "mix"
+    """Split, each is transcribed by itself, as the speaker of its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ def summary(job: Job) -> dict[str, Any]:
         "duration_secs": None if job.duration_s is None else round(job.duration_s, 3),
         "error": job.error,
         "webhook_url": job.submission.webhook_url,
+        "channels": "split" if job.submission.channels == "split" else None,
         "filename": job.submission.filename,
         "created_at": rfc3339(job.created_at),
         "completed_at": None if job.completed_at is None else rfc3339(job.completed_at),
@@ -125,7 +129,7 @@ def _segment(index: int, segment: Segment) -> dict[str, Any]:
 
 
 def _word(word: Word) -> dict[str, Any]:
-    fields = {
+    fields: dict[str, Any] = {
         "text": word.text,
         "start": round(word.start, 3),
         "end": round(word.end, 3),

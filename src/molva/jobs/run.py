@@ -17,9 +17,8 @@ from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Lane
 from molva.runtime.transcription import Resumption, Transcription
 from molva.speech.chunks import WindowRule
-from molva.speech.repetition import without_repetitions
 from molva.speech.vad import VadModel
-from molva.transcript import Transcript, word_separator
+from molva.transcript import Transcript
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,9 @@ def _transcribe(claim: Claim, recording: Path, lane: Lane, workshop: Workshop, s
     if windows is None or claim.recipe != recipe:
         rule = replace(WindowRule(), max_s=info.max_window_s)
         with tracing.span("find speech"):
-            looked_through, waveform = plan(recording, workshop.vad, rule, cancelled=stopped)
+            looked_through, waveform = plan(
+                recording, workshop.vad, rule, cancelled=stopped, channels=submission.channels
+            )
         windows, finished = looked_through, ()
         _insist(lambda: store.planned(claim, looked_through, recipe, waveform), stopped)
         workshop.changed(claim.job.id)
@@ -99,15 +100,14 @@ def _transcribe(claim: Claim, recording: Path, lane: Lane, workshop: Workshop, s
         priority=Priority.JOB,
         resumption=Resumption(windows, finished, on_finished),
         window_timeout_s=workshop.window_timeout_s,
+        channels=submission.channels,
+        repetitions=not info.may_repeat,
     )
     for _ in transcription:
         pass
     transcript = transcription.transcript
     assert transcript is not None  # noqa: S101 - set by the end of the iteration
-    if not info.may_repeat:
-        return transcript
-    separator = word_separator(transcript.language)
-    return replace(transcript, segments=without_repetitions(transcript.segments, separator))
+    return transcript
 
 
 def _end(workshop: Workshop, stopped: threading.Event, claim: Claim, write: Callable[[], Job]) -> bool:

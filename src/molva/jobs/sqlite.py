@@ -48,6 +48,9 @@ CREATE INDEX IF NOT EXISTS jobs_claimed ON jobs (claimed_until) WHERE status = '
 CREATE INDEX IF NOT EXISTS jobs_ended ON jobs (completed_at) WHERE completed_at IS NOT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_key ON jobs (idempotency_scope, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
+CREATE TABLE IF NOT EXISTS split (
+    job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE
+) STRICT;
 CREATE TABLE IF NOT EXISTS plans (
     job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
     recipe TEXT NOT NULL,
@@ -111,6 +114,8 @@ class SqliteJobStore:
                     idempotency and idempotency.digest,
                 ),
             )
+            if submission.channels == "split":
+                connection.execute("INSERT INTO split (job) VALUES (?)", (job_id,))
             return _job(_row(connection, job_id))
 
         return self._database.write(work)
@@ -144,7 +149,7 @@ class SqliteJobStore:
                 row
                 for status in kinds
                 for row in connection.execute(
-                    "SELECT * FROM jobs WHERE status = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+                    f"{_SELECT} WHERE status = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
                     (status, below, limit + 1),
                 )
             ]
@@ -340,6 +345,9 @@ class SqliteJobStore:
         return job
 
 
+_SELECT = "SELECT jobs.*, split.job IS NOT NULL AS is_split FROM jobs LEFT JOIN split ON split.job = jobs.id"
+"""What `_job` is made from. A table of its own, since a column would not come to databases that are there."""
+
 # The indexes are named since SQLite's planner, which knows no sizes, would take another and sort all that wait.
 _ABANDONED = (
     "SELECT * FROM jobs INDEXED BY jobs_claimed WHERE status = 'running' AND claimed_until < ? "
@@ -351,7 +359,7 @@ _GIVEN_UP = "The server died {} times at the same place of the recording; what i
 
 
 def _row(connection: sqlite3.Connection, job_id: str) -> sqlite3.Row:
-    row: sqlite3.Row | None = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    row: sqlite3.Row | None = connection.execute(f"{_SELECT} WHERE id = ?", (job_id,)).fetchone()
     if row is None:
         raise JobNotFound(job_id)
     return row
@@ -373,7 +381,7 @@ def _move(row: sqlite3.Row, status: Status) -> None:
 
 def _submitted_before(connection: sqlite3.Connection, idempotency: Idempotency) -> Job | None:
     row = connection.execute(
-        "SELECT * FROM jobs WHERE idempotency_scope = ? AND idempotency_key = ?", (idempotency.scope, idempotency.key)
+        f"{_SELECT} WHERE idempotency_scope = ? AND idempotency_key = ?", (idempotency.scope, idempotency.key)
     ).fetchone()
     if row is None:
         return None
@@ -414,6 +422,7 @@ def _job(row: sqlite3.Row) -> Job:
             priority=JobPriority(row["priority"]),
             webhook_url=row["webhook_url"],
             filename=row["filename"],
+            channels="split" if row["is_split"] else "mix",
         ),
         status=Status(row["status"]),
         created_at=row["created_at"],

@@ -28,6 +28,7 @@ from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Scheduler
 from molva.runtime.speakers import SpeakerModels, Speakers
 from molva.runtime.transcription import Transcription
+from molva.samples import Channels
 from molva.speech.chunks import WindowRule
 from molva.speech.clustering import SpeakerCount
 from molva.speech.live import LiveRule
@@ -288,11 +289,13 @@ class Recognizer:
         timeout_s: float | None = None,
         rule: WindowRule | None = None,
         speakers: SpeakerCount | None = None,
+        channels: Channels = "mix",
     ) -> Recognition:
         """Wait for a place. What is wrong with the audio comes from the recognition.
 
         `rule`: where windows are cut. `timeout_s`: after so long no window is begun any more, and the recognition
-        raises InferenceTimeout. `speakers`: tell them apart; None does not.
+        raises InferenceTimeout. `speakers`: tell them apart; None does not. `channels`: split, each is a
+        speaker, and `speakers` must be None.
         Raises Busy, ShuttingDown, ModelError, DiarizationUnavailable, and OptionError for options that the engine
         cannot serve.
         """
@@ -319,6 +322,7 @@ class Recognizer:
             rule=rule,
             deadline=deadline,
             diarization=diarization,
+            channels=channels,
         )
 
         meter = METER.get()
@@ -357,7 +361,7 @@ class Recognizer:
             listener(ModelEvent(state))
 
 
-async def check_audio(source: AnySource, *, max_duration_s: float | None) -> None:
+async def check_audio(source: AnySource, *, max_duration_s: float | None, channels: Channels = "mix") -> None:
     """Raise AudioError where the head of a recording cannot be decoded, AudioTooLong where its header says so.
 
     Takes no place, so that a bad file gets its answer while the server is busy.
@@ -365,6 +369,6 @@ async def check_audio(source: AnySource, *, max_duration_s: float | None) -> Non
 
     def read_head() -> None:
         with open_audio(source, max_duration_s=max_duration_s) as reader:
-            next(iter(reader), None)
+            next(reader.blocks(channels), None)
 
     await asyncio.to_thread(read_head)

@@ -15,7 +15,7 @@ import numpy as np
 from molva.samples import SAMPLE_RATE, Samples
 from molva.speech.buffer import SampleBuffer
 from molva.speech.endpoint import Span, SpeechDetector, SpeechRule
-from molva.speech.vad import FRAME, FRAMES_PER_SECOND, Probabilities
+from molva.speech.vad import FRAME, FRAMES_PER_SECOND, Probabilities, VadModel, VadStream
 
 
 @dataclass(frozen=True)
@@ -228,3 +228,28 @@ class WindowPlanner:
         self._audio.drop_before(first * FRAME - self._rule.padding)
         self._scores = self._scores[first - self._scores_start :].copy()
         self._scores_start = first
+
+
+class WindowStream:
+    """The windows of a recording, or of one side of it, fed in blocks of any size."""
+
+    def __init__(self, vad: VadModel, rule: WindowRule) -> None:
+        self._vad = VadStream(vad)
+        self._planner = WindowPlanner(rule)
+        self.probabilities: Probabilities = np.zeros(0, np.float32)
+        """Of speech, in the frames that the last call has scored."""
+
+    @property
+    def settled(self) -> int:
+        """Samples from the start that are in a window or hold no speech."""
+        return self._planner.settled
+
+    def feed(self, samples: Samples) -> list[Window]:
+        """Windows that can be told now."""
+        self.probabilities = self._vad.feed(samples)
+        return self._planner.feed(samples, self.probabilities)
+
+    def flush(self) -> list[Window]:
+        """The remaining windows, at the end of the recording."""
+        self.probabilities = self._vad.flush()
+        return self._planner.flush(self.probabilities)

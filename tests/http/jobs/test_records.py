@@ -3,11 +3,12 @@
 import json
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from molva.jobs.job import JobPriority, Status
-from tests.http.jobs.conftest import TRANSCRIPT, JobServer, job_of, serving_jobs, told
+from tests.http.jobs.conftest import TRANSCRIPT, WORDS, JobServer, job_of, serving_jobs, told
 
 UNKNOWN = str(uuid.UUID(int=4 << 76 | 2 << 62))
 
@@ -67,6 +68,12 @@ class TestOne:
                 ],
             }
         ]
+
+    def test_a_word_has_its_speaker_where_that_is_known(self, server: JobServer) -> None:
+        words = (replace(WORDS[0], speaker=1), WORDS[1])
+        transcript = replace(TRANSCRIPT, segments=(replace(TRANSCRIPT.segments[0], words=words),))
+        job = server.client.get(f"/jobs/{server.done(transcript).id}").json()
+        assert [word.get("speaker") for word in job["segments"][0]["words"]] == [1, None]
 
     def test_a_failed_job_says_why(self, server: JobServer) -> None:
         job = server.client.get(f"/jobs/{server.failed('no audio').id}").json()

@@ -94,6 +94,14 @@ class TestAccepted:
             HOOK,
         )
 
+    @pytest.mark.parametrize(
+        ("fields", "kept"), [({}, "mix"), ({"channels": "mix"}, "mix"), ({"channels": "split"}, "split")]
+    )
+    def test_what_becomes_of_the_channels_is_kept(self, server: JobServer, fields: dict[str, str], kept: str) -> None:
+        job_id = job_of(server.submit(**fields))
+        assert server.store.get(job_id).submission.channels == kept
+        assert server.client.get(f"/jobs/{job_id}").json().get("channels", "mix") == kept
+
     def test_a_form_without_a_file_name_is_taken(self, server: JobServer) -> None:
         answer = server.client.post("/jobs", files={"audio": (None, b"sound")})
         assert server.store.get(job_of(answer)).submission.filename is None
@@ -132,6 +140,9 @@ class TestRefused:
 
     def test_with_another_model(self, server: JobServer) -> None:
         assert told(server.submit(model="../x"), 400)[0] == "invalid_option"
+
+    def test_with_another_wish_for_the_channels(self, server: JobServer) -> None:
+        assert told(server.submit(channels="left"), 400) == ("invalid_option", "channels must be 'mix' or 'split'")
 
     def test_with_another_priority(self, server: JobServer) -> None:
         assert told(server.submit(priority="urgent"), 400)[0] == "invalid_option"

@@ -9,8 +9,10 @@ from molva.engines.base import Task
 from molva.errors import EmptyAudio, MissingAudio, OptionError
 from molva.http.multipart import Form
 from molva.jobs.job import JobPriority
+from molva.samples import Channels
 
 TASKS: tuple[Task, ...] = ("transcribe", "translate")
+CHANNELS: tuple[Channels, ...] = ("mix", "split")
 PRIORITIES = {priority.name.lower(): priority for priority in JobPriority}
 
 
@@ -27,6 +29,7 @@ class Wishes:
     webhook_url: str | None
     audio_url: str | None
     """Where the recording is, in place of one that was sent."""
+    channels: Channels = "mix"
 
 
 def parse_form(form: Form) -> Wishes:
@@ -48,6 +51,9 @@ def parse_form(form: Form) -> Wishes:
     language = fields.get("language")
     if language is not None and language.lower() in ("", "auto"):
         raise OptionError("language", "language: leave it out to let the model tell; 'auto' is no language")
+    channels = fields.get("channels", "mix")
+    if channels not in CHANNELS:
+        raise OptionError("channels", "channels must be 'mix' or 'split'")
     priority = fields.get("priority") or "normal"
     if priority not in PRIORITIES:
         raise OptionError("priority", f"priority must be one of {', '.join(PRIORITIES)}")
@@ -58,6 +64,7 @@ def parse_form(form: Form) -> Wishes:
         priority=PRIORITIES[priority],
         webhook_url=fields.get("webhook_url") or None,
         audio_url=audio_url,
+        channels=channels,
     )
 
 

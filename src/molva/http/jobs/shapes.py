@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from molva.http.jobs.form import PRIORITIES, TASKS
+from molva.http.jobs.form import CHANNELS, PRIORITIES, TASKS
 from molva.http.jobs.schemas import documented
 from molva.http.schemas import TranscriptBody
 from molva.speech.waveform import MAX_PEAKS
@@ -36,6 +36,7 @@ class JobSummary(BaseModel):
     error: Annotated[str | None, Field(description="Why it failed")] = None
     webhook_url: str | None = None
     filename: str | None = None
+    channels: Annotated[Literal["split"] | None, Field(description="Each is transcribed by itself")] = None
     created_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     completed_at: Annotated[str | None, Field(json_schema_extra={"format": "date-time"})] = None
 
@@ -47,7 +48,9 @@ class JobWord(BaseModel):
     start: float
     end: float
     probability: Annotated[float, Field(ge=0, le=1)]
-    speaker: Annotated[int | None, Field(description="Zero-based; present where speakers were told apart")] = None
+    speaker: Annotated[
+        int | None, Field(description="Zero-based, where it is known; with channels=split the number of the channel")
+    ] = None
 
 
 class JobSegment(BaseModel):
@@ -153,6 +156,12 @@ FORM: dict[str, Any] = {
                             "description": "ISO 639-1; absent lets the model tell, `auto` is refused",
                         },
                         "task": {"type": "string", "enum": list(TASKS), "default": "transcribe"},
+                        "channels": {
+                            "type": "string",
+                            "enum": list(CHANNELS),
+                            "default": "mix",
+                            "description": "split transcribes each channel by itself, as the speaker of its number",
+                        },
                         "model": {"type": "string", "description": "A name of GET /v1/models; absent: by language"},
                         "priority": {"type": "string", "enum": list(PRIORITIES), "default": "normal"},
                         "webhook_url": {

@@ -158,6 +158,7 @@ def _submission(model: str, wishes: Wishes, form: Form) -> Submission:
         priority=wishes.priority,
         webhook_url=wishes.webhook_url,
         filename=filename or None,
+        channels=wishes.channels,
     )
 
 
