@@ -116,7 +116,10 @@ class LivePlace:
         vad: VadModel,
         free: Callable[[], None],
         observer: Observer,
+        speakers: SpeakerModels | None = None,
     ) -> None:
+        self.speakers = speakers
+        """What tells them apart, where it is loaded."""
         self._lend = lend
         self._lease: Lease | None = lease
         self._info = lease.lane.info
@@ -276,7 +279,8 @@ class Recognizer:
         except BaseException:
             lease.release()
             raise
-        return LivePlace(self._lend, lease, self._vad, self.admission.sessions.release, self._observer)
+        speakers = self._speakers.load() if self._speakers is not None and self._speakers.loaded else None
+        return LivePlace(self._lend, lease, self._vad, self.admission.sessions.release, self._observer, speakers)
 
     async def open(
         self,
