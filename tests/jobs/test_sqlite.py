@@ -27,6 +27,7 @@ from molva.jobs.job import TERMINAL, TRANSITIONS, Job, JobPriority, Status, Subm
 from molva.jobs.sqlite import SqliteJobStore
 from molva.jobs.store import Claim, Idempotency
 from molva.runtime.plan import Plan, PlannedWindow
+from molva.speech.clustering import SpeakerCount
 from molva.transcript import Coverage, Hypothesis, Segment, Transcript, Word
 from molva.webhooks import sqlite as webhooks_sqlite
 
@@ -80,6 +81,28 @@ def test_a_submitted_job_is_there_after_a_restart(tmp_path: Path, store: SqliteJ
     again = Database(tmp_path / "molva.db", TABLES)
     assert SqliteJobStore(again).get(job_id) == job
     again.close()
+
+
+def test_how_many_speakers_there_may_be_is_kept_wherever_a_job_is_read(store: SqliteJobStore) -> None:
+    submission = Submission("fake", speakers=SpeakerCount(2, 5))
+    idempotency = Idempotency("", "k", "d")
+    job = store.submit(str(uuid.uuid4()), submission, idempotency)
+    assert job.submission == store.get(job.id).submission == submission
+    [listed] = store.page().jobs
+    assert listed == store.submitted_before(idempotency) == job
+    assert claimed(store).job.submission == submission
+    store.purge(job.id)
+    assert store.submit(job.id, Submission("fake")).submission.speakers is None
+
+
+def test_a_database_from_before_speakers_is_taken_over(tmp_path: Path) -> None:
+    before = Database(tmp_path / "molva.db", TABLES)
+    job = SqliteJobStore(before).submit(str(uuid.uuid4()), Submission("fake"))
+    before.write(lambda connection: connection.execute("DROP TABLE speakers") and None)
+    before.close()
+    after = Database(tmp_path / "molva.db", TABLES)
+    assert SqliteJobStore(after).get(job.id) == job
+    after.close()
 
 
 def test_an_unknown_job_is_told_so(store: SqliteJobStore) -> None:

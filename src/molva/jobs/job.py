@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from molva.engines.base import Task
+from molva.speech.clustering import SpeakerCount
 from molva.timestamps import rfc3339
 from molva.transcript import Segment, Transcript, Word
 
@@ -54,6 +55,8 @@ class Submission:
     webhook_url: str | None = None
     filename: str | None = None
     """As the client called it; shown, and never used as a path."""
+    speakers: SpeakerCount | None = None
+    """How many there may be; None does not tell them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,10 @@ def summary(job: Job) -> dict[str, Any]:
 def document(job: Job, transcript: Transcript | None) -> dict[str, Any]:
     """The whole job, with the segments of its `transcript` once it is done."""
     segments = transcript.segments if transcript is not None else ()
-    return summary(job) | {"segments": [_segment(index, segment) for index, segment in enumerate(segments)]}
+    whole = summary(job) | {"segments": [_segment(index, segment) for index, segment in enumerate(segments)]}
+    if transcript is not None and transcript.diarization is not None:
+        whole["diarization"] = transcript.diarization
+    return whole
 
 
 def _segment(index: int, segment: Segment) -> dict[str, Any]:
@@ -125,9 +131,12 @@ def _segment(index: int, segment: Segment) -> dict[str, Any]:
 
 
 def _word(word: Word) -> dict[str, Any]:
-    return {
+    fields: dict[str, Any] = {
         "text": word.text,
         "start": round(word.start, 3),
         "end": round(word.end, 3),
         "probability": round(word.confidence, 4),
     }
+    if word.speaker is not None:
+        fields["speaker"] = word.speaker
+    return fields

@@ -13,6 +13,7 @@ from molva.errors import ClaimLost, IdempotencyMismatch, JobFinished, JobNotFoun
 from molva.jobs.job import TERMINAL, TRANSITIONS, Job, JobPriority, Status, Submission, document
 from molva.jobs.store import Claim, Idempotency, Page
 from molva.runtime.plan import Plan
+from molva.speech.clustering import SpeakerCount
 from molva.transcript import Hypothesis, Transcript
 from molva.webhooks.sqlite import forget_job, insert_delivery
 
@@ -47,6 +48,11 @@ CREATE INDEX IF NOT EXISTS jobs_claimed ON jobs (claimed_until) WHERE status = '
 CREATE INDEX IF NOT EXISTS jobs_ended ON jobs (completed_at) WHERE completed_at IS NOT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_key ON jobs (idempotency_scope, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
+CREATE TABLE IF NOT EXISTS speakers (
+    job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+    minimum INTEGER NOT NULL,
+    maximum INTEGER NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS plans (
     job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
     recipe TEXT NOT NULL,
@@ -102,6 +108,11 @@ class SqliteJobStore:
                     idempotency and idempotency.digest,
                 ),
             )
+            if submission.speakers is not None:
+                connection.execute(
+                    "INSERT INTO speakers (job, minimum, maximum) VALUES (?, ?, ?)",
+                    (job_id, submission.speakers.minimum, submission.speakers.maximum),
+                )
             return _job(_row(connection, job_id))
 
         return self._database.write(work)
@@ -127,7 +138,7 @@ class SqliteJobStore:
                 row
                 for status in kinds
                 for row in connection.execute(
-                    "SELECT * FROM jobs WHERE status = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+                    f"{_SELECT} WHERE status = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
                     (status, below, limit + 1),
                 )
             ]
@@ -312,6 +323,9 @@ class SqliteJobStore:
         return job
 
 
+_SELECT = "SELECT jobs.*, speakers.minimum, speakers.maximum FROM jobs LEFT JOIN speakers ON speakers.job = jobs.id"
+"""What `_job` is made from."""
+
 # The indexes are named since SQLite's planner, which knows no sizes, would take another and sort all that wait.
 _ABANDONED = (
     "SELECT * FROM jobs INDEXED BY jobs_claimed WHERE status = 'running' AND claimed_until < ? "
@@ -323,7 +337,7 @@ _GIVEN_UP = "The server died {} times at the same place of the recording; what i
 
 
 def _row(connection: sqlite3.Connection, job_id: str) -> sqlite3.Row:
-    row: sqlite3.Row | None = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    row: sqlite3.Row | None = connection.execute(f"{_SELECT} WHERE id = ?", (job_id,)).fetchone()
     if row is None:
         raise JobNotFound(job_id)
     return row
@@ -345,7 +359,7 @@ def _move(row: sqlite3.Row, status: Status) -> None:
 
 def _submitted_before(connection: sqlite3.Connection, idempotency: Idempotency) -> Job | None:
     row = connection.execute(
-        "SELECT * FROM jobs WHERE idempotency_scope = ? AND idempotency_key = ?", (idempotency.scope, idempotency.key)
+        f"{_SELECT} WHERE idempotency_scope = ? AND idempotency_key = ?", (idempotency.scope, idempotency.key)
     ).fetchone()
     if row is None:
         return None
@@ -386,6 +400,7 @@ def _job(row: sqlite3.Row) -> Job:
             priority=JobPriority(row["priority"]),
             webhook_url=row["webhook_url"],
             filename=row["filename"],
+            speakers=None if row["minimum"] is None else SpeakerCount(row["minimum"], row["maximum"]),
         ),
         status=Status(row["status"]),
         created_at=row["created_at"],
