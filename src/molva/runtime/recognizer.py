@@ -7,7 +7,7 @@ really ended.
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -29,7 +29,7 @@ from molva.runtime.scheduler import Scheduler
 from molva.runtime.speakers import SpeakerModels, Speakers
 from molva.runtime.transcription import Transcription
 from molva.speech.chunks import WindowRule
-from molva.speech.clustering import SpeakerCount
+from molva.speech.clustering import Embedding, SpeakerCount
 from molva.speech.live import LiveRule
 from molva.speech.vad import VadModel
 from molva.transcript import Segment, Transcript
@@ -292,11 +292,13 @@ class Recognizer:
         timeout_s: float | None = None,
         rule: WindowRule | None = None,
         speakers: SpeakerCount | None = None,
+        known_voices: Sequence[Embedding] = (),
     ) -> Recognition:
         """Wait for a place. What is wrong with the audio comes from the recognition.
 
         `rule`: where windows are cut. `timeout_s`: after so long no window is begun any more, and the recognition
-        raises InferenceTimeout. `speakers`: tell them apart; None does not.
+        raises InferenceTimeout. `speakers`: tell them apart; None does not. `known_voices` may be among
+        them.
         Raises Busy, ShuttingDown, ModelError, DiarizationUnavailable, and OptionError for options that the engine
         cannot serve.
         """
@@ -312,7 +314,7 @@ class Recognizer:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         diarization = None
         if models is not None and speakers is not None:
-            diarization = Diarization(models, speakers, deadline=deadline)
+            diarization = Diarization(models, speakers, deadline=deadline, known=known_voices)
         transcription = Transcription(
             source,
             lease.lane,

@@ -21,7 +21,7 @@ from molva.runtime.plan import Plan, cut
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Lane
 from molva.samples import Samples, seconds
-from molva.speech.attribution import attribute
+from molva.speech.attribution import attribute_all
 from molva.speech.chunks import Window, WindowPlanner, WindowRule
 from molva.speech.stitch import Stitcher
 from molva.speech.vad import VadModel, VadStream
@@ -147,13 +147,16 @@ class Transcription:
     def _result(self, reader: AudioReader | ArrayReader) -> Transcript:
         turns = None if self._diarization is None else self._diarization.finish()
         self._check_cancelled()
+        segments, numbers = attribute_all(self._segments, turns or ())
+        recognized = {} if self._diarization is None else self._diarization.recognized
         return Transcript(
-            segments=attribute(self._segments, turns or ()),
+            segments=segments,
             duration=round(reader.duration, 3),
             language=self.language,
             coverage=Coverage(speech_s=seconds(self._speech), transcribed_s=seconds(self._transcribed)),
             declared_duration=reader.declared_duration if reader.shortfall_s > 0 else None,
             diarization=None if self._diarization is None else "failed" if turns is None else "done",
+            recognized={numbers[speaker]: voice for speaker, voice in recognized.items() if speaker in numbers},
         )
 
     def _submit(self, window: Window) -> None:

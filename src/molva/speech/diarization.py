@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from molva.samples import SAMPLE_RATE, Samples, seconds
 from molva.speech.buffer import SampleBuffer
-from molva.speech.clustering import Embedding, SpeakerCount, cluster
+from molva.speech.clustering import Embedding, SpeakerCount, cluster, recognize
 from molva.transcript import Turn
 
 Activity: TypeAlias = NDArray[np.bool_]
@@ -112,6 +112,8 @@ class Diarizer:
         self._cut_to = [0] * LOCAL_SPEAKERS
         """The frame of each track up to which its stretches are embedded."""
         self._stretches: list[Stretch] = []
+        self.recognized: dict[int, int] = {}
+        """Once it is finished: speakers who are among the known voices, and which these are."""
 
     def feed(self, samples: Samples, stop: Callable[[], bool] = lambda: False) -> None:
         """The recording's next samples. `stop` is asked before each window. Raises InferenceError."""
@@ -120,17 +122,21 @@ class Diarizer:
             self._take(self._audio.cut_out(self._next, self._next + WINDOW))
             self._cut(last=False)
 
-    def finish(self, count: SpeakerCount) -> tuple[Turn, ...]:
-        """The turns of the whole, by their starts; speakers are numbered as they appear. Raises InferenceError."""
+    def finish(self, count: SpeakerCount, known: Sequence[Embedding] = ()) -> tuple[Turn, ...]:
+        """The turns of the whole, by their starts; speakers are numbered as they appear. Raises InferenceError.
+
+        `known`: voices that may be among them; `recognized` tells which are.
+        """
         stretches = self.stretches()
         if not stretches:
             return ()
-        labels = cluster(
-            np.stack([stretch.embedding for stretch in stretches]),
-            np.array([stretch.speech_s for stretch in stretches]),
-            count,
-        )
-        return _turns(stretches, labels, seconds(self._audio.end))
+        embeddings = np.stack([stretch.embedding for stretch in stretches])
+        speech_s = np.array([stretch.speech_s for stretch in stretches])
+        numbers: dict[int, int] = {}
+        labels = cluster(embeddings, speech_s, count).tolist()
+        speakers = [numbers.setdefault(label, len(numbers)) for label in labels]
+        self.recognized = recognize(embeddings, speech_s, speakers, known)
+        return _turns(stretches, speakers, seconds(self._audio.end))
 
     def stretches(self) -> list[Stretch]:
         """Ends the recording. All stretches of it, by their starts, whoever speaks in them. Raises InferenceError."""
@@ -242,14 +248,13 @@ def _parts(begin: int, end: int, crowd: NDArray[np.bool_]) -> list[tuple[int, in
     return parts
 
 
-def _turns(stretches: Sequence[Stretch], labels: NDArray[np.intp], end_s: float) -> tuple[Turn, ...]:
-    """Turns of the labelled speakers, who get new numbers in the order in which they appear."""
+def _turns(stretches: Sequence[Stretch], speakers: Sequence[int], end_s: float) -> tuple[Turn, ...]:
+    """Stretches of one speaker with nothing but short pauses between them are one turn."""
     turns: list[Turn] = []
-    numbers: dict[int, int] = {}
-    for stretch, label in zip(stretches, labels.tolist(), strict=True):
+    for stretch, speaker in zip(stretches, speakers, strict=True):
         start, end = stretch.start_s, min(stretch.end_s, end_s)
-        if turns and numbers.get(label) == turns[-1].speaker and start - turns[-1].end <= PAUSE_S:
+        if turns and speaker == turns[-1].speaker and start - turns[-1].end <= PAUSE_S:
             turns[-1] = replace(turns[-1], end=max(turns[-1].end, end))
         else:
-            turns.append(Turn(start, end, numbers.setdefault(label, len(numbers))))
+            turns.append(Turn(start, end, speaker))
     return tuple(replace(turn, start=round(turn.start, 3), end=round(turn.end, 3)) for turn in turns)
