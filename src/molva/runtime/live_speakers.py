@@ -200,9 +200,9 @@ def _voices(stretches: Sequence[Stretch]) -> list[Voice]:
 
 
 def _turns(utterance: _Utterance, stretches: Sequence[Stretch], numbers: Sequence[int]) -> tuple[Turn, ...]:
-    """In seconds of the stream. Nothing where no numbers are known."""
+    """In seconds of the stream."""
     offset_s = seconds(utterance.start - LEAD)
     return tuple(
         Turn(offset_s + stretch.start_s, offset_s + stretch.end_s, number)
-        for stretch, number in zip(stretches, numbers, strict=False)
+        for stretch, number in zip(stretches, numbers, strict=True)
     )

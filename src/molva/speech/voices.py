@@ -54,9 +54,9 @@ class Voices:
         return told
 
     def nearest(self, voices: Sequence[Voice]) -> list[int]:
-        """The number of the voice that each is most like, as a first guess; nothing where none is known."""
+        """The number of the voice that each is most like, as a first guess. Where none is known, all are the first."""
         if not self._heard:
-            return []
+            return [0] * len(voices)
         numbers = np.array(self._numbers, np.intp)
         heard = np.stack([voice.embedding for voice in self._heard])
         given = np.unique(numbers)
