@@ -19,6 +19,7 @@ from molva.outbound.fetch import fetch
 from molva.outbound.policy import AddressPolicy
 from molva.runtime.fleet import Lease
 from molva.runtime.model_state import ModelEvent
+from molva.runtime.speakers import SpeakerModels
 from molva.settings import Settings
 from molva.speech.vad import VadModel
 from molva.spool import SpoolFile
@@ -74,6 +75,7 @@ class Durable:
             ended=self._sender.wake,
             register=self._register,
             observer=state.observer,
+            load_speakers=self._load_speakers,
         )
         state.jobs = self._jobs
         state.model_listeners.append(self._tell)
@@ -119,6 +121,11 @@ class Durable:
         await self._state.serving.wait()
         assert self._state.recognizer is not None  # noqa: S101 - it is what has been loaded
         return await self._state.recognizer.lease(name)
+
+    async def _load_speakers(self) -> SpeakerModels:
+        await self._state.serving.wait()
+        assert self._state.recognizer is not None  # noqa: S101 - see above
+        return await self._state.recognizer.load_speakers()
 
     def _check_webhook_url(self, url: str) -> None:
         if not self._settings.webhooks:

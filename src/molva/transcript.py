@@ -1,6 +1,7 @@
 """The facts everybody passes around. Times are seconds from the start of the file or stream."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 #: Languages written without spaces between words; their words are joined by nothing.
@@ -98,6 +99,8 @@ class Transcript:
     """Whether speakers were told apart; None where nobody asked for it."""
     channels: int | None = None
     """How many were transcribed by themselves, each the speaker of its number; None where they were mixed."""
+    recognized: Mapping[int, int] = field(default_factory=dict)
+    """Speakers who are among the voices that were known beforehand, and which of these they are."""
 
     @property
     def text(self) -> str:

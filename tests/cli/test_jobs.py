@@ -78,6 +78,12 @@ def test_submit_sends_what_is_asked_for(server: JobServer, recording: Path) -> N
     )
 
 
+def test_submit_asks_for_speakers(server: JobServer, recording: Path) -> None:
+    told = fail(server, "submit", recording, "--speakers", "--num-speakers", 2)
+    assert "This server has no models for it." in told
+    assert "num_speakers needs diarization=true" in fail(server, "submit", recording, "--num-speakers", 2)
+
+
 def test_submit_with_a_key_makes_one_job(server: JobServer, recording: Path) -> None:
     ids = {succeed(server, "submit", recording, "--idempotency-key", "k").stdout for _ in range(2)}
     assert len(ids) == 1

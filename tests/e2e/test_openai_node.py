@@ -17,6 +17,7 @@ from tests.e2e.conftest import molva_serve
 from tests.examples.test_examples import node
 from tests.http.openai.realtime import pcm24
 from tests.http.wsclient import silence
+from tests.speaker_models import write_speaker_models
 
 __all__ = ["node"]
 
@@ -47,7 +48,11 @@ def program(node: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    flags = ("--port", "0", "--model", "gigaam-v3-rnnt", "--model-dir", tiny_dir, "--precision", "fp32")
+    models = tmp_path_factory.mktemp("models")
+    for file in tiny_dir.iterdir():
+        (models / file.name).symlink_to(file)
+    write_speaker_models(models)
+    flags = ("--port", "0", "--model", "gigaam-v3-rnnt", "--model-dir", models, "--precision", "fp32")
     with molva_serve(*flags, home=tmp_path_factory.mktemp("home"), MOLVA_API_KEY=KEY) as process:
         yield f"{process.url()}/v1"
         assert process.stop() == 0

@@ -4,15 +4,20 @@ import json
 from pathlib import Path
 
 import pytest
+from bench.diarization import read_turns
 from bench.diarization_error import diarization_error
+from bench.live_speakers import LEARNING_S, MIN_RIGHT, right_words
 
 from molva.audio.array import open_audio
+from molva.engines.fake import FakeEngine
 from molva.models.store import ModelStore
 from molva.runtime.speakers import Speakers
 from molva.speech.clustering import SpeakerCount
 from molva.speech.diarization import Diarizer
-from molva.transcript import Turn
-from tests.conftest import DATA
+from molva.transcript import Turn, Word
+from tests.conftest import DATA, read_flac
+from tests.http.conftest import serving
+from tests.http.wsclient import in_session, of_type
 
 pytestmark = pytest.mark.speakers
 
@@ -41,3 +46,22 @@ def test_four_voices_have_all_their_turns(real_speaker_dir: Path, count: Speaker
 def test_one_voice_is_one_speaker(real_speaker_dir: Path) -> None:
     found = diarize(DATA / "festvox" / "minute.flac", real_speaker_dir, SpeakerCount())
     assert {turn.speaker for turn in found} == {0}
+
+
+def test_four_voices_are_told_apart_live(real_speaker_dir: Path) -> None:
+    """Faster than real time: finals wait for their speakers then, so that nothing depends on the machine."""
+    folder = DATA / "four_voices"
+    speakers = Speakers(ModelStore(real_speaker_dir))
+    speakers.load()
+    with serving(FakeEngine(), speakers=speakers) as server, in_session(server, diarization=True) as client:
+        client.say(read_flac(folder / "conversation.flac"))
+        finals = of_type("final", client.stop())
+    words = [
+        Word(word["word"], word["start"], word["end"], word["confidence"], word.get("speaker"))
+        for final in finals
+        for word in final["words"]
+    ]
+    right = right_words(words, read_turns(folder / "turns.json"))
+    judged = [good for good, word in zip(right, words, strict=True) if word.start >= LEARNING_S]
+    assert judged
+    assert sum(judged) / len(judged) >= MIN_RIGHT

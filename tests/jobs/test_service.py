@@ -5,7 +5,7 @@ import io
 import threading
 import time
 import wave
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,17 +30,20 @@ from molva.errors import (
 )
 from molva.jobs import sqlite as jobs_sqlite
 from molva.jobs.job import Job, Status, Submission
-from molva.jobs.service import JobRules, Jobs
+from molva.jobs.service import JobRules, Jobs, no_speakers
 from molva.jobs.shelf import AudioShelf
 from molva.jobs.sqlite import SqliteJobStore
 from molva.jobs.store import Claim, Idempotency
 from molva.logs import Lines
+from molva.models.store import ModelStore
 from molva.observer import NOBODY, Door, Observer
 from molva.runtime.fleet import Fleet, Lease
 from molva.runtime.metering import METER
 from molva.runtime.scheduler import Scheduler
+from molva.runtime.speakers import SpeakerModels, Speakers
 from molva.runtime.transcription import transcribe_all
-from molva.samples import SAMPLE_RATE, Samples
+from molva.samples import SAMPLE_RATE, Samples, seconds
+from molva.speech.clustering import Embedding, SpeakerCount
 from molva.spool import Spool
 from molva.transcript import Hypothesis, Transcript
 from molva.webhooks import sqlite as webhooks_sqlite
@@ -121,6 +124,7 @@ async def house(
     store: Callable[[Database], SqliteJobStore] = SqliteJobStore,
     ended: Callable[[], None] = lambda: None,
     observer: Observer = NOBODY,
+    load_speakers: Callable[[], Awaitable[SpeakerModels]] = no_speakers,
 ) -> AsyncIterator[House]:
     scheduler = Scheduler(1)
     engine = engine or FakeEngine()
@@ -136,6 +140,7 @@ async def house(
         rules=rules,
         ended=ended,
         observer=observer,
+        load_speakers=load_speakers,
     )
     jobs.start()
     try:
@@ -396,6 +401,64 @@ def test_a_job_of_two_channels_is_handed_back_and_taken_up_within_both(tmp_path:
             document = await server.jobs.document(job.id)
         told = [word["speaker"] for part in document["segments"] for word in part["words"]]
         assert set(told) == {0, 1}
+
+    run(test)
+
+
+OFFSET = 0.05
+"""What the samples of the second speaker are shifted by."""
+TWO_SPEAKERS = np.concatenate([SPEECH, SPEECH + np.float32(OFFSET)])
+
+
+def embed(pieces: Sequence[Samples]) -> Embedding:
+    """Voices are told by their shift: real speech shifts by nothing."""
+    shifted = np.concatenate(pieces).mean() > OFFSET / 2
+    return np.array([shifted, not shifted], np.float32)
+
+
+def test_a_job_that_is_taken_up_again_ends_with_the_same_speakers(tmp_path: Path, speaker_dir: Path) -> None:
+    segment = Speakers(ModelStore(speaker_dir)).load().segment
+    submission = Submission("fake", speakers=SpeakerCount())
+
+    async def load() -> SpeakerModels:
+        return SpeakerModels(segment, embed)
+
+    async def test() -> None:
+        gate = Gate()
+        async with house(tmp_path, gate.engine, load_speakers=load) as server:
+            job = await server.submit(recording(TWO_SPEAKERS), submission)
+            gate.let(2)
+            await until(lambda: server.store.get(job.id).windows_done == 2)
+            stopping = asyncio.create_task(server.jobs.stop(10))
+            gate.let(2)
+            await stopping
+            gate.free.set()
+            assert server.store.get(job.id).status == Status.QUEUED
+        async with house(tmp_path, free_gate(), load_speakers=load) as server:
+            await server.end_of(job.id)
+            resumed = await server.jobs.transcript(job.id)
+            other = await server.submit(recording(TWO_SPEAKERS), submission)
+            await server.end_of(other.id)
+            assert await server.jobs.transcript(other.id) == resumed
+            words = (await server.jobs.document(job.id))["segments"]
+        assert resumed.diarization == "done"
+        middle = seconds(SPEECH.size)
+        for segment in words:
+            for word in segment["words"]:
+                if abs((word["start"] + word["end"]) / 2 - middle) > 2:
+                    assert word["speaker"] == ((word["start"] + word["end"]) / 2 > middle)
+
+    run(test)
+
+
+def test_a_job_whose_speakers_cannot_be_told_any_more_says_why(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with house(tmp_path) as server:
+            job = await server.submit(submission=Submission("fake", speakers=SpeakerCount()))
+            ended = await server.end_of(job.id)
+            assert ended.status == Status.FAILED
+            assert ended.error is not None
+            assert "This server has no models for it." in ended.error
 
     run(test)
 

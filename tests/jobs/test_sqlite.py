@@ -29,6 +29,7 @@ from molva.jobs.sqlite import SqliteJobStore
 from molva.jobs.store import Claim, Idempotency
 from molva.runtime.plan import Plan, PlannedWindow
 from molva.samples import Channels
+from molva.speech.clustering import SpeakerCount
 from molva.speech.waveform import Waveform
 from molva.transcript import Coverage, Hypothesis, Segment, Transcript, Word
 from molva.webhooks import sqlite as webhooks_sqlite
@@ -102,6 +103,28 @@ def test_a_plan_from_before_channels_were_split_has_one_side(database: Database,
     database.write(lambda connection: connection.execute("UPDATE plans SET plan = ?", (old,)).rowcount)
     database.write(lambda connection: connection.execute("UPDATE jobs SET claimed_until = 0").rowcount)
     assert claimed(store).plan == Plan((PlannedWindow(0, 16_000, 8_000, 0, side=0),), 1.0)
+
+
+def test_how_many_speakers_there_may_be_is_kept_wherever_a_job_is_read(store: SqliteJobStore) -> None:
+    submission = Submission("fake", speakers=SpeakerCount(2, 5))
+    idempotency = Idempotency("", "k", "d")
+    job = store.submit(str(uuid.uuid4()), submission, idempotency)
+    assert job.submission == store.get(job.id).submission == submission
+    [listed] = store.page().jobs
+    assert listed == store.submitted_before(idempotency) == job
+    assert claimed(store).job.submission == submission
+    store.purge(job.id)
+    assert store.submit(job.id, Submission("fake")).submission.speakers is None
+
+
+def test_a_database_from_before_speakers_is_taken_over(tmp_path: Path) -> None:
+    before = Database(tmp_path / "molva.db", TABLES)
+    job = SqliteJobStore(before).submit(str(uuid.uuid4()), Submission("fake"))
+    before.write(lambda connection: connection.execute("DROP TABLE speakers") and None)
+    before.close()
+    after = Database(tmp_path / "molva.db", TABLES)
+    assert SqliteJobStore(after).get(job.id) == job
+    after.close()
 
 
 def test_an_unknown_job_is_told_so(store: SqliteJobStore) -> None:

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from molva.errors import OptionError
-from molva.speech.clustering import MAX_CLUSTERED, SpeakerCount, cluster
+from molva.speech.clustering import MAX_CLUSTERED, SpeakerCount, cluster, recognize
 
 ANY_NUMBER = SpeakerCount()
 
@@ -111,3 +111,16 @@ def test_a_number_that_cannot_be_meant_is_refused(
     with pytest.raises(OptionError, match=f"^{message}$") as caught:
         SpeakerCount.of(*given)
     assert caught.value.option == option
+
+
+def test_known_voices_are_recognized_and_strangers_are_not() -> None:
+    embeddings = voices([4, 4, 4])
+    labels = [0] * 4 + [1] * 4 + [2] * 4
+    known = [embeddings[5], voices([1], seed=9)[0], embeddings[1]]
+    assert recognize(embeddings, np.ones(12), labels, known) == {0: 2, 1: 0}
+    assert recognize(embeddings, np.ones(12), labels, []) == {}
+
+
+def test_a_known_voice_is_one_speaker_only() -> None:
+    embeddings = voices([8])
+    assert len(recognize(embeddings, np.ones(8), [0] * 4 + [1] * 4, [embeddings[0]])) == 1

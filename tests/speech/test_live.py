@@ -380,6 +380,15 @@ def test_a_session_holds_no_more_than_a_window_and_what_is_being_decoded() -> No
         assert len(run.session._segments) <= 10
 
 
+def test_spans_are_told_beside_partials_and_numbered_as_their_finals() -> None:
+    run = speech((0, 20), (0.9, 60), (0, 60), (0.9, 60), (0, 60), rule=replace(RULE, spans=True)).finish()
+    stopped = [event for event in run.told if isinstance(event, SpeechStopped)]
+    assert [event.span for event in stopped] == [final.span for final in run.finals] == [1, 2, 3]
+    assert len([event for event in run.told if isinstance(event, SpeechStarted)]) == 2
+    plain = speech((0, 20), (0.9, 60), (0, 60), (0.9, 60), (0, 60)).finish()
+    assert [event for event in run.told if not isinstance(event, SpeechStarted | SpeechStopped)] == plain.told
+
+
 TURNS = replace(RULE, turns=True)
 MANUAL = replace(TURNS, endpoint=False)
 

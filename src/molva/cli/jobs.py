@@ -44,6 +44,12 @@ def submit(
         str | None, typer.Option(help="mix, or split: each channel by itself, as a speaker of a dialogue.")
     ] = None,
     webhook_url: Annotated[str | None, typer.Option(help="Where the server posts the job when it has ended.")] = None,
+    speakers: Annotated[
+        bool, typer.Option("--speakers", help="Tell speakers apart; needs their models on the server.")
+    ] = False,
+    num_speakers: Annotated[int | None, typer.Option(help="How many speakers there are, with --speakers.")] = None,
+    min_speakers: Annotated[int | None, typer.Option(help="At least so many.")] = None,
+    max_speakers: Annotated[int | None, typer.Option(help="At most so many.")] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key with the same file makes no second job.")
     ] = None,
@@ -66,8 +72,12 @@ def submit(
         "priority": priority,
         "channels": channels,
         "webhook_url": webhook_url,
+        "diarization": "true" if speakers else None,
+        "num_speakers": num_speakers,
+        "min_speakers": min_speakers,
+        "max_speakers": max_speakers,
     }
-    fields = {name: value for name, value in given.items() if value is not None}
+    fields = {name: str(value) for name, value in given.items() if value is not None}
     with server_at(url, api_key) as client:
         jobs = []
         for file in files:

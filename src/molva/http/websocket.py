@@ -99,6 +99,7 @@ class _Session(Conversation):
         super().__init__(line, state, place)
         self._rule = self._limits.rule
         self._rate = DEFAULT_RATE
+        self._diarization = False
         self._heard_audio = False
         self._empty_frames = 0
         self._stream = place.open(
@@ -160,13 +161,15 @@ class _Session(Conversation):
         if wishes.min_silence_ms is not None:
             shortest, longest = MIN_SILENCE_MS
             self._rule = replace(self._rule, min_silence_ms=min(max(wishes.min_silence_ms, shortest), longest))
-        self._stream.configure(self._rule, self._rate)
+        if wishes.diarization is not None:
+            self._diarization = wishes.diarization
+        self._stream.configure(self._rule, self._rate, self._place.speakers if self._diarization else None)
         return None
 
     # What the client is told.
 
     def _ready(self) -> dict[str, Any]:
-        return {
+        message = {
             "type": "ready",
             "model": self._place.info.model,
             "sample_rate": DEFAULT_RATE,
@@ -175,6 +178,9 @@ class _Session(Conversation):
             "max_session_secs": self._limits.max_session_s,
             "idle_timeout_secs": self._limits.idle_timeout_s,
         }
+        if self._place.speakers is not None:
+            message["diarization"] = True
+        return message
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, Partial | Final):

@@ -8,6 +8,7 @@ from typing import Any
 
 from molva.engines.base import Task
 from molva.samples import Channels
+from molva.speech.clustering import SpeakerCount
 from molva.timestamps import rfc3339
 from molva.transcript import Segment, Transcript, Word
 
@@ -57,6 +58,8 @@ class Submission:
     """As the client called it; shown, and never used as a path."""
     channels: Channels = "mix"
     """Split, each is transcribed by itself, as the speaker of its number."""
+    speakers: SpeakerCount | None = None
+    """How many there may be; None does not tell them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,10 @@ def summary(job: Job) -> dict[str, Any]:
 def document(job: Job, transcript: Transcript | None) -> dict[str, Any]:
     """The whole job, with the segments of its `transcript` once it is done."""
     segments = transcript.segments if transcript is not None else ()
-    return summary(job) | {"segments": [_segment(index, segment) for index, segment in enumerate(segments)]}
+    whole = summary(job) | {"segments": [_segment(index, segment) for index, segment in enumerate(segments)]}
+    if transcript is not None and transcript.diarization is not None:
+        whole["diarization"] = transcript.diarization
+    return whole
 
 
 def _segment(index: int, segment: Segment) -> dict[str, Any]:
@@ -135,4 +141,6 @@ def _word(word: Word) -> dict[str, Any]:
         "end": round(word.end, 3),
         "probability": round(word.confidence, 4),
     }
-    return fields if word.speaker is None else fields | {"speaker": word.speaker}
+    if word.speaker is not None:
+        fields["speaker"] = word.speaker
+    return fields

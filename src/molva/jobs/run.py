@@ -12,9 +12,11 @@ from molva.engines.base import Hypothesis, Options
 from molva.errors import Cancelled, ClaimLost, MolvaError, ShuttingDown, StoreError
 from molva.jobs.job import Job
 from molva.jobs.store import Claim, JobStore
+from molva.runtime.diarization import Diarization
 from molva.runtime.plan import plan
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Lane
+from molva.runtime.speakers import SpeakerModels
 from molva.runtime.transcription import Resumption, Transcription
 from molva.speech.chunks import WindowRule
 from molva.speech.vad import VadModel
@@ -45,13 +47,21 @@ class Workshop:
     """Told a job that has ended."""
 
 
-def run(claim: Claim, recording: Path, lane: Lane, workshop: Workshop, stopped: threading.Event) -> bool:
+def run(
+    claim: Claim,
+    recording: Path,
+    lane: Lane,
+    workshop: Workshop,
+    stopped: threading.Event,
+    speakers: SpeakerModels | None = None,
+) -> bool:
     """Take a claimed job to its end, or as far as it goes until `stopped`. Whether it has ended.
 
+    `speakers` tells them apart, where the job wants that.
     A job that was cancelled, purged or claimed by somebody else is left alone from the next window on.
     """
     try:
-        transcript = _transcribe(claim, recording, lane, workshop, stopped)
+        transcript = _transcribe(claim, recording, lane, workshop, stopped, speakers)
     except (Cancelled, ClaimLost, ShuttingDown):
         return False
     except MolvaError as error:
@@ -71,7 +81,14 @@ def fail(claim: Claim, problem: str, workshop: Workshop, stopped: threading.Even
     return _end(workshop, stopped, claim, lambda: workshop.store.failed(claim, problem))
 
 
-def _transcribe(claim: Claim, recording: Path, lane: Lane, workshop: Workshop, stopped: threading.Event) -> Transcript:
+def _transcribe(
+    claim: Claim,
+    recording: Path,
+    lane: Lane,
+    workshop: Workshop,
+    stopped: threading.Event,
+    speakers: SpeakerModels | None,
+) -> Transcript:
     submission, info, store = claim.job.submission, lane.info, workshop.store
     options = Options(language=submission.language, task=submission.task)
     info.check(options)
@@ -91,6 +108,11 @@ def _transcribe(claim: Claim, recording: Path, lane: Lane, workshop: Workshop, s
         _insist(lambda: store.finished(claim, index, replace(hypothesis, tokens=()), language), stopped)
         workshop.changed(claim.job.id)
 
+    diarization = None
+    if speakers is not None and submission.speakers is not None:
+        # Beside the windows, which take longer. Whoever takes the job up again reads the whole recording in any case,
+        # so nothing of this is kept and the speakers are the same.
+        diarization = Diarization(speakers, submission.speakers)
     transcription = Transcription(
         recording,
         lane,
@@ -102,6 +124,7 @@ def _transcribe(claim: Claim, recording: Path, lane: Lane, workshop: Workshop, s
         window_timeout_s=workshop.window_timeout_s,
         channels=submission.channels,
         repetitions=not info.may_repeat,
+        diarization=diarization,
     )
     for _ in transcription:
         pass

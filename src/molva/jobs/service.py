@@ -16,7 +16,16 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from molva import logs, tracing
-from molva.errors import ClaimLost, JobNotDone, JobNotFound, ModelNotReady, MolvaError, ShuttingDown, StoreError
+from molva.errors import (
+    ClaimLost,
+    DiarizationUnavailable,
+    JobNotDone,
+    JobNotFound,
+    ModelNotReady,
+    MolvaError,
+    ShuttingDown,
+    StoreError,
+)
 from molva.jobs.job import TERMINAL, Job, Status, Submission, document
 from molva.jobs.run import Workshop, fail, run
 from molva.jobs.shelf import AudioShelf
@@ -25,6 +34,7 @@ from molva.observer import NOBODY, Observer
 from molva.runtime.fleet import Lease
 from molva.runtime.futures import in_context
 from molva.runtime.metering import METER
+from molva.runtime.speakers import SpeakerModels
 from molva.speech.vad import VadModel
 from molva.speech.waveform import Waveform
 from molva.spool import SpoolFile
@@ -54,6 +64,11 @@ class JobRules:
     """Longest wait for one window."""
 
 
+async def no_speakers() -> SpeakerModels:
+    """For a server without the models."""
+    raise DiarizationUnavailable("This server has no models for it.")
+
+
 class Jobs:
     """All jobs of one store, and the worker of this process."""
 
@@ -68,13 +83,16 @@ class Jobs:
         ended: Callable[[], None] = lambda: None,
         register: Callable[[str], None] = lambda _: None,
         observer: Observer = NOBODY,
+        load_speakers: Callable[[], Awaitable[SpeakerModels]] = no_speakers,
     ) -> None:
-        """`lend` waits for a model by name and raises ModelError. `ended` is called when a job has ended, since its
+        """`lend` waits for a model by name and raises ModelError; `load_speakers` for what tells speakers apart, and
+        raises DiarizationUnavailable. `ended` is called when a job has ended, since its
         webhook may be due, `register` with each address that wants to hear of model events.
         """
         self._store = store
         self._shelf = shelf
         self._lend = lend
+        self._load_speakers = load_speakers
         self._rules = rules or JobRules()
         self._ended = ended
         self.register = register
@@ -315,9 +333,11 @@ class Jobs:
 
     async def _run(self, claim: Claim, stopped: threading.Event) -> bool:
         """Whether the job has ended."""
+        submission = claim.job.submission
         try:
+            speakers = None if submission.speakers is None else await self._load_speakers()
             with tracing.span("model"):
-                lease = await self._unless_stopped(self._lend(claim.job.submission.model), stopped)
+                lease = await self._unless_stopped(self._lend(submission.model), stopped)
         except (ShuttingDown, ModelNotReady):  # unloaded while it waited for the GPU: the job waits in its place
             return False
         except MolvaError as error:
@@ -327,7 +347,7 @@ class Jobs:
             return False
         recording = self._shelf.path(claim.job.id)
         try:
-            return await self._at_work(lambda: run(claim, recording, lease.lane, self._workshop, stopped))
+            return await self._at_work(lambda: run(claim, recording, lease.lane, self._workshop, stopped, speakers))
         finally:
             lease.release()
 

@@ -13,6 +13,7 @@ from molva.errors import ClaimLost, IdempotencyMismatch, JobFinished, JobNotFoun
 from molva.jobs.job import TERMINAL, TRANSITIONS, Job, JobPriority, Status, Submission, document
 from molva.jobs.store import Claim, Idempotency, Page
 from molva.runtime.plan import Plan
+from molva.speech.clustering import SpeakerCount
 from molva.speech.waveform import Waveform
 from molva.transcript import Hypothesis, Transcript
 from molva.webhooks.sqlite import forget_job, insert_delivery
@@ -50,6 +51,11 @@ CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_key ON jobs (idempotency_scope, idempo
     WHERE idempotency_key IS NOT NULL;
 CREATE TABLE IF NOT EXISTS split (
     job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE
+) STRICT;
+CREATE TABLE IF NOT EXISTS speakers (
+    job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+    minimum INTEGER NOT NULL,
+    maximum INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS plans (
     job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
@@ -116,6 +122,11 @@ class SqliteJobStore:
             )
             if submission.channels == "split":
                 connection.execute("INSERT INTO split (job) VALUES (?)", (job_id,))
+            if submission.speakers is not None:
+                connection.execute(
+                    "INSERT INTO speakers (job, minimum, maximum) VALUES (?, ?, ?)",
+                    (job_id, submission.speakers.minimum, submission.speakers.maximum),
+                )
             return _job(_row(connection, job_id))
 
         return self._database.write(work)
@@ -345,8 +356,11 @@ class SqliteJobStore:
         return job
 
 
-_SELECT = "SELECT jobs.*, split.job IS NOT NULL AS is_split FROM jobs LEFT JOIN split ON split.job = jobs.id"
-"""What `_job` is made from. A table of its own, since a column would not come to databases that are there."""
+_SELECT = (
+    "SELECT jobs.*, split.job IS NOT NULL AS is_split, speakers.minimum, speakers.maximum FROM jobs"
+    " LEFT JOIN split ON split.job = jobs.id LEFT JOIN speakers ON speakers.job = jobs.id"
+)
+"""What `_job` is made from. Tables of their own, since columns would not come to databases that are there."""
 
 # The indexes are named since SQLite's planner, which knows no sizes, would take another and sort all that wait.
 _ABANDONED = (
@@ -423,6 +437,7 @@ def _job(row: sqlite3.Row) -> Job:
             webhook_url=row["webhook_url"],
             filename=row["filename"],
             channels="split" if row["is_split"] else "mix",
+            speakers=None if row["minimum"] is None else SpeakerCount(row["minimum"], row["maximum"]),
         ),
         status=Status(row["status"]),
         created_at=row["created_at"],

@@ -7,13 +7,16 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+
+import numpy as np
 
 from molva.runtime.futures import in_context
 from molva.runtime.speakers import SpeakerModels
 from molva.samples import Samples
-from molva.speech.clustering import SpeakerCount
+from molva.speech.clustering import Embedding, SpeakerCount, mean_voice
 from molva.speech.diarization import Diarizer
 from molva.transcript import Turn
 
@@ -28,10 +31,18 @@ MARGIN_S = 2.0
 class Diarization:
     """One recording. Feed it the blocks that are transcribed, then ask for the turns. Close it on every way out."""
 
-    def __init__(self, models: SpeakerModels, count: SpeakerCount, *, deadline: float | None = None) -> None:
-        """`deadline`, in `time.monotonic()`: that of the transcription."""
+    def __init__(
+        self,
+        models: SpeakerModels,
+        count: SpeakerCount,
+        *,
+        deadline: float | None = None,
+        known: Sequence[Embedding] = (),
+    ) -> None:
+        """`deadline`, in `time.monotonic()`: that of the transcription. `known`: voices that may be among them."""
         self._diarizer = Diarizer(models.segment, models.embed)
         self._count = count
+        self._known = known
         self._deadline = None if deadline is None else deadline - MARGIN_S
         self._blocks: queue.Queue[Samples | None] = queue.Queue(BLOCKS_AHEAD)
         self._stopped = threading.Event()
@@ -43,6 +54,11 @@ class Diarization:
     def running(self) -> list[Future[tuple[Turn, ...]]]:
         """Done when the models are free of this recording; none where they never had it."""
         return [self._turns] if self._started else []
+
+    @property
+    def recognized(self) -> dict[int, int]:
+        """Of the turns' speakers, those who are among the known voices, and which these are."""
+        return self._diarizer.recognized if self._turns.done() else {}
 
     def feed(self, samples: Samples) -> None:
         """The next samples. Waits while too much of what came before has not been looked at; never raises."""
@@ -102,8 +118,19 @@ class Diarization:
             except queue.Empty:
                 continue
             if block is None:
-                return self._diarizer.finish(self._count)
+                return self._diarizer.finish(self._count, self._known)
             self._diarizer.feed(block, self._stopped.is_set)
+
+
+def voice_in(samples: Samples, models: SpeakerModels) -> Embedding | None:
+    """Who speaks in a short recording of one speaker; None where nobody does. Blocking. Raises InferenceError."""
+    diarizer = Diarizer(models.segment, models.embed)
+    diarizer.feed(samples)
+    stretches = diarizer.stretches()
+    if not stretches:
+        return None
+    embeddings = np.stack([stretch.embedding for stretch in stretches])
+    return mean_voice(embeddings, np.array([stretch.speech_s for stretch in stretches]))
 
 
 class _Stopped(Exception):

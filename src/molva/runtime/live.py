@@ -10,17 +10,19 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from molva.audio.pcm import PcmStream
 from molva.engines.base import Hypothesis, Options
 from molva.errors import InferencePanic, InferenceTimeout, MolvaError, ShuttingDown
 from molva.observer import NOBODY, Observer
 from molva.runtime.futures import when_done
+from molva.runtime.live_speakers import LiveSpeakers
 from molva.runtime.metering import nobody
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Lane
-from molva.samples import SAMPLE_RATE, seconds
+from molva.runtime.speakers import SpeakerModels
+from molva.samples import SAMPLE_RATE, Samples, seconds
 from molva.speech.live import Action, Decode, Final, LiveRule, LiveSession, Partial, SpeechStarted, SpeechStopped
 from molva.speech.vad import FRAME, VadModel
 
@@ -34,6 +36,13 @@ INLINE_S = 0.25
 
 REAL_TIME_SLACK_S = 5.0
 """A stream that is further ahead of the clock is a file: its windows queue up with those of other files."""
+
+SPEAKERS_WAIT_S = 0.5
+"""So long a final waits for its speakers while its client speaks on: after that they are guessed."""
+LAST_SPEAKERS_WAIT_S = 10.0
+"""So long where it delays nobody: at the end, and in a stream that is a file."""
+MAX_SPEAKERS_BEHIND_S = 10.0
+"""Audio of a file that may wait for the models of speakers before no more is taken."""
 
 
 @dataclass(eq=False)
@@ -80,10 +89,17 @@ class LiveStream:
         self._closed = False
         self._came = 0.0
         """When what the last step was about came in."""
+        self._speakers: LiveSpeakers | None = None
+        self._held: deque[tuple[Event, float | None]] = deque()
+        """A final that waits for its speakers, and what comes behind it; each with when it was asked for."""
+        self._hold: asyncio.TimerHandle | None = None
         self.configure(rule, rate)
 
-    def configure(self, rule: LiveRule, rate: int) -> None:
-        """Choose again; before the first audio only."""
+    def configure(self, rule: LiveRule, rate: int, speakers: SpeakerModels | None = None) -> None:
+        """Choose again; before the first audio only. `speakers`: what tells them apart; None does not."""
+        self._drop_speakers()
+        if speakers is not None:
+            self._speakers = LiveSpeakers(speakers, self._speakers_advanced)
         self._hear(rule, rate)
         self._begin_session()
 
@@ -99,7 +115,7 @@ class LiveStream:
             self._started = came
         if len(self._collected) < self._step_bytes:
             return  # nothing could be scored yet; each step has its cost
-        await self._until(lambda: self._session.waiting < MAX_WAITING)
+        await self._until(lambda: self._session.waiting < MAX_WAITING and not self._speakers_lag())
         in_thread = len(self._collected) > 2 * INLINE_S * self._rate
         await self._do(self._feed_collected, in_thread=in_thread, came=came)
 
@@ -111,7 +127,7 @@ class LiveStream:
         await self._do(self._feed_collected, in_thread=False)
         if self._rule.endpoint and not self._session.is_open:
             return False
-        await self._do(lambda: self._session.feed(self._pcm.flush()), in_thread=False)
+        await self._do(lambda: self._feed(self._pcm.flush()), in_thread=False)
         self._hear(self._rule, self._rate)
         if not self._session.is_open:
             return False
@@ -123,6 +139,8 @@ class LiveStream:
         await self._until(lambda: True)
         self._hear(self._rule, self._rate)
         self._session.clear()
+        if self._speakers is not None:
+            self._speakers.forget()
 
     async def change(self, rule: LiveRule, rate: int) -> None:
         """Choose again, whenever. An utterance that goes on is ended as by `commit`."""
@@ -132,22 +150,22 @@ class LiveStream:
 
     async def settle(self) -> None:
         """Wait until everything that was asked of the engine is answered and told."""
-        await self._until(lambda: not self._running)
+        await self._until(lambda: not self._running and not self._held)
 
     async def finish(self) -> None:
         """Decode what is left; the last event is a Final with the reason `stop`."""
         await self._do(self._feed_collected, in_thread=False)
-        await self._do(lambda: self._session.feed(self._pcm.flush()), in_thread=False)
+        await self._do(lambda: self._feed(self._pcm.flush()), in_thread=False)
         while not self._closed:
             session = self._session
             await self._do(session.flush, in_thread=False)
-            await self._until(lambda: self._session.done)
+            await self._until(lambda: self._session.done and not self._held)
             if session is self._session:  # a panic puts a fresh one in its place, which has no final yet
                 return
 
     def _hear(self, rule: LiveRule, rate: int) -> None:
         """Take what comes next as the start of a signal."""
-        self._rule = replace(rule, max_window_s=self._lane.info.max_window_s)
+        self._rule = replace(rule, max_window_s=self._lane.info.max_window_s, spans=self._speakers is not None)
         self._rate = rate
         self._pcm = PcmStream(rate)
         self._collected = bytearray()
@@ -161,13 +179,20 @@ class LiveStream:
 
     def _feed_collected(self) -> list[Action]:
         taken, self._collected = bytes(self._collected), bytearray()
-        return self._session.feed(self._pcm.feed(taken))
+        return self._feed(self._pcm.feed(taken))
+
+    def _feed(self, samples: Samples) -> list[Action]:
+        if self._speakers is not None:
+            self._speakers.hear(samples)
+        return self._session.feed(samples)
 
     def close(self, then: Callable[[], None]) -> None:
         """Take waiting windows back; `then` is called once no run of this session is left in the engine."""
         self._closed = True
-        futures = [running.future for running in self._running.values()]
+        futures: list[Future[Any]] = [running.future for running in self._running.values()]
         self._drop_all()
+        self._take_held()
+        futures += self._drop_speakers()
         when_done([future for future in futures if not future.done()], then)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
@@ -203,13 +228,81 @@ class LiveStream:
             if isinstance(action, Decode):
                 self._decode(action)
                 continue
-            self._emit(action)
-            if not self._is_live():
-                continue
-            if isinstance(action, Partial) and asked is not None:
-                self._observer.partial_told(time.monotonic() - asked)
-            elif isinstance(action, Final) and action.number:
-                self._observer.final_told(time.monotonic() - self._ends[action.number - 1])
+            if self._speakers is not None and isinstance(action, SpeechStarted | SpeechStopped):
+                self._speakers.follow(action)
+                if not self._rule.turns:
+                    continue
+            self._tell(action, asked)
+        if self._speakers is not None:
+            self._speakers.catch_up(open_ended=not self._rule.endpoint)
+
+    def _tell(self, event: Event, asked: float | None = None) -> None:
+        """Emit it, in its turn: behind a final that waits for its speakers, unless that delays a client."""
+        if self._held and self._is_live():
+            self._tell_all_held()
+        if self._held or (isinstance(event, Final) and self._waits_for_speakers(event)):
+            self._held.append((event, asked))
+        else:
+            self._tell_now(event, asked)
+
+    def _tell_now(self, event: Event, asked: float | None) -> None:
+        if isinstance(event, Final) and self._speakers is not None:
+            event = self._speakers.attribute(event)
+        self._emit(event)
+        if not self._is_live():
+            return
+        if isinstance(event, Partial) and asked is not None:
+            self._observer.partial_told(time.monotonic() - asked)
+        elif isinstance(event, Final) and event.number:
+            self._observer.final_told(time.monotonic() - self._ends[event.number - 1])
+
+    def _waits_for_speakers(self, final: Final) -> bool:
+        if self._speakers is None or self._speakers.knows(final):
+            return False
+        delays = self._is_live() and final.reason != "stop"
+        self._hold = self._loop.call_later(SPEAKERS_WAIT_S if delays else LAST_SPEAKERS_WAIT_S, self._tell_held)
+        return True
+
+    def _tell_held(self) -> None:
+        """The final that waits has waited long enough; what is behind it goes on."""
+        held = self._take_held()
+        if held:
+            self._tell_now(*held.popleft())
+        for event, asked in held:
+            self._tell(event, asked)
+        self._changed.set()
+
+    def _tell_all_held(self) -> None:
+        for event, asked in self._take_held():
+            self._tell_now(event, asked)
+        self._changed.set()
+
+    def _take_held(self) -> deque[tuple[Event, float | None]]:
+        if self._hold is not None:
+            self._hold.cancel()
+        held, self._held = self._held, deque()
+        return held
+
+    def _speakers_advanced(self) -> None:
+        """Called in any thread."""
+        if not self._closed:
+            self._loop.call_soon_threadsafe(self._look_at_held)
+
+    def _look_at_held(self) -> None:
+        if self._held and self._speakers is not None:
+            waiting, _ = self._held[0]
+            if isinstance(waiting, Final) and self._speakers.knows(waiting):
+                self._tell_held()
+        self._changed.set()
+
+    def _speakers_lag(self) -> bool:
+        """Whether a file comes quicker than its speakers are told apart."""
+        return self._speakers is not None and not self._is_live() and self._speakers.behind_s > MAX_SPEAKERS_BEHIND_S
+
+    def _drop_speakers(self) -> list[Future[Any]]:
+        """Tell none apart any more. What is returned still runs."""
+        speakers, self._speakers = self._speakers, None
+        return [] if speakers is None else speakers.close()
 
     def _decode(self, decode: Decode) -> None:
         streamed = self._is_live()
@@ -266,12 +359,15 @@ class LiveStream:
         if error is None:
             self._act(self._session.answer(running.decode, running.future.result()), running.asked)
         elif isinstance(error, InferencePanic):
+            self._tell_all_held()
             self._emit(error)
             self._drop_all()
+            self._drop_speakers()
+            self._rule = replace(self._rule, spans=False)
             self._begin_session(start=self._session.received)
         else:
             if isinstance(error, MolvaError) and not isinstance(error, ShuttingDown):
-                self._emit(error)
+                self._tell(error)
             self._act(self._session.answer(running.decode, None))
 
     def _timed_out(self, decode: Decode) -> None:
@@ -279,6 +375,7 @@ class LiveStream:
         if running is None:
             return
         self._lane.give_up(running.future)
+        self._tell_all_held()
         self._closed = True
         self._changed.set()
         self._emit(InferenceTimeout())

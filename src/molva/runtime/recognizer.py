@@ -7,7 +7,7 @@ really ended.
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -30,7 +30,7 @@ from molva.runtime.speakers import SpeakerModels, Speakers
 from molva.runtime.transcription import Transcription
 from molva.samples import Channels
 from molva.speech.chunks import WindowRule
-from molva.speech.clustering import SpeakerCount
+from molva.speech.clustering import Embedding, SpeakerCount
 from molva.speech.live import LiveRule
 from molva.speech.vad import VadModel
 from molva.transcript import Segment, Transcript
@@ -117,7 +117,10 @@ class LivePlace:
         vad: VadModel,
         free: Callable[[], None],
         observer: Observer,
+        speakers: SpeakerModels | None = None,
     ) -> None:
+        self.speakers = speakers
+        """What tells them apart, where it is loaded."""
         self._lend = lend
         self._lease: Lease | None = lease
         self._info = lease.lane.info
@@ -277,7 +280,8 @@ class Recognizer:
         except BaseException:
             lease.release()
             raise
-        return LivePlace(self._lend, lease, self._vad, self.admission.sessions.release, self._observer)
+        speakers = self._speakers.load() if self._speakers is not None and self._speakers.loaded else None
+        return LivePlace(self._lend, lease, self._vad, self.admission.sessions.release, self._observer, speakers)
 
     async def open(
         self,
@@ -290,12 +294,13 @@ class Recognizer:
         rule: WindowRule | None = None,
         speakers: SpeakerCount | None = None,
         channels: Channels = "mix",
+        known_voices: Sequence[Embedding] = (),
     ) -> Recognition:
         """Wait for a place. What is wrong with the audio comes from the recognition.
 
         `rule`: where windows are cut. `timeout_s`: after so long no window is begun any more, and the recognition
-        raises InferenceTimeout. `speakers`: tell them apart; None does not. `channels`: split, each is a
-        speaker, and `speakers` must be None.
+        raises InferenceTimeout. `speakers`: tell them apart; None does not. `known_voices` may be among them.
+        `channels`: split, each is a speaker, and `speakers` must be None.
         Raises Busy, ShuttingDown, ModelError, DiarizationUnavailable, and OptionError for options that the engine
         cannot serve.
         """
@@ -311,7 +316,7 @@ class Recognizer:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         diarization = None
         if models is not None and speakers is not None:
-            diarization = Diarization(models, speakers, deadline=deadline)
+            diarization = Diarization(models, speakers, deadline=deadline, known=known_voices)
         transcription = Transcription(
             source,
             lease.lane,

@@ -21,7 +21,7 @@ from molva.runtime.plan import Plan, cut
 from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Lane
 from molva.samples import Channels, Sides, seconds
-from molva.speech.attribution import attribute
+from molva.speech.attribution import attribute_all
 from molva.speech.chunks import Window, WindowRule, WindowStream
 from molva.speech.dialogue import interleave
 from molva.speech.repetition import without_repetitions
@@ -183,14 +183,17 @@ class Transcription:
         sides: list[Sequence[Segment]] = [side.segments for side in self._sides]
         if not self._repetitions:
             sides = [without_repetitions(segments, separator) for segments in sides]
+        segments, numbers = attribute_all(interleave(sides, separator), turns or ())
+        recognized = {} if self._diarization is None else self._diarization.recognized
         return Transcript(
-            segments=attribute(interleave(sides, separator), turns or ()),
+            segments=segments,
             duration=round(reader.duration, 3),
             language=self.language,
             coverage=Coverage(speech_s=seconds(self._speech), transcribed_s=seconds(self._transcribed)),
             declared_duration=reader.declared_duration if reader.shortfall_s > 0 else None,
             diarization=None if self._diarization is None else "failed" if turns is None else "done",
             channels=None if self._channels == "mix" else len(sides),
+            recognized={numbers[speaker]: voice for speaker, voice in recognized.items() if speaker in numbers},
         )
 
     def _submit(self, side: _Side, window: Window) -> None:

@@ -21,18 +21,27 @@ def attribute(segments: Sequence[Segment], turns: Sequence[Turn]) -> tuple[Segme
     A change of speaker goes to the end of a sentence where one is near. Speakers are numbered as their words appear.
     Without turns the segments stay as they are.
     """
+    return attribute_all(segments, turns)[0]
+
+
+def attribute_all(segments: Sequence[Segment], turns: Sequence[Turn]) -> tuple[tuple[Segment, ...], dict[int, int]]:
+    """The same, with the number that each speaker of the turns has got, as far as he has words."""
     if not turns:
-        return tuple(segments)
-    turns = sorted(turns, key=lambda turn: turn.start)
-    words = [word for segment in segments for word in segment.words]
-    timeline = _Timeline(turns)
-    speakers = _at_sentence_ends(words, [timeline.speaker(word) for word in words])
+        return tuple(segments), {}
+    speakers = speakers_of([word for segment in segments for word in segment.words], turns)
     numbers: dict[int, int] = {}
     named = iter([numbers.setdefault(speaker, len(numbers)) for speaker in speakers])
-    return tuple(
+    attributed = tuple(
         replace(segment, words=tuple(replace(word, speaker=next(named)) for word in segment.words))
         for segment in segments
     )
+    return attributed, numbers
+
+
+def speakers_of(words: Sequence[Word], turns: Sequence[Turn]) -> list[int]:
+    """The speaker of each word by the same rules, numbered as the turns are. There must be a turn."""
+    timeline = _Timeline(sorted(turns, key=lambda turn: turn.start))
+    return _at_sentence_ends(words, [timeline.speaker(word) for word in words])
 
 
 class _Timeline:

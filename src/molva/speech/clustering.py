@@ -1,11 +1,13 @@
 """Embeddings of voices -> which of them are one speaker, with or without knowing how many there are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.optimize import linear_sum_assignment
 
 from molva.errors import OptionError
 
@@ -20,6 +22,8 @@ RELIABLE_S = 0.8
 """Seconds of speech from which an embedding may make a speaker; one of less only joins one."""
 MIN_SPEAKER_S = 1.6
 """Seconds of speech below which a group is no speaker of its own: at least two stretches have to agree."""
+KNOWN_VOICE = 0.4
+"""Cosine from which a speaker is a known one: seconds of speech on both sides tell more than two stretches."""
 MAX_CLUSTERED = 2500
 """Embeddings that are compared pair by pair: 25 MB. The others go to the nearest speaker that these make."""
 
@@ -60,8 +64,21 @@ def cluster(embeddings: NDArray[np.float32], speech_s: NDArray[np.float64], coun
         centroids = voices
     else:
         groups = _groups(linkage(voices, method="average", metric="cosine"), speech_s[chosen], count)
-        centroids = np.stack([_direction(voices[group], speech_s[chosen][group]) for group in groups])
+        centroids = np.stack([mean_voice(voices[group], speech_s[chosen][group]) for group in groups])
     return np.asarray((embeddings @ centroids.T).argmax(axis=1))
+
+
+def recognize(
+    embeddings: NDArray[np.float32], speech_s: NDArray[np.float64], labels: Sequence[int], known: Sequence[Embedding]
+) -> dict[int, int]:
+    """Labels of speakers who are among the known -> which of them. Nobody is two, and no two are one."""
+    if not known or not len(embeddings):
+        return {}
+    speakers, of = np.unique(np.array(labels, np.intp), return_inverse=True)
+    voices = np.stack([mean_voice(embeddings[of == i], speech_s[of == i]) for i in range(len(speakers))])
+    likeness = voices @ np.stack(known).T
+    pairs = zip(*linear_sum_assignment(-likeness), strict=True)
+    return {int(speakers[row]): int(column) for row, column in pairs if likeness[row, column] >= KNOWN_VOICE}
 
 
 def _representatives(speech_s: NDArray[np.float64], at_least: int) -> NDArray[np.intp]:
@@ -96,7 +113,7 @@ def _split(labels: NDArray[np.int32]) -> list[NDArray[np.bool_]]:
     return [labels == label for label in np.unique(labels)]
 
 
-def _direction(voices: NDArray[np.float32], speech_s: NDArray[np.float64]) -> Embedding:
+def mean_voice(voices: NDArray[np.float32], speech_s: NDArray[np.float64]) -> Embedding:
     """The mean voice; what was made from more speech counts more."""
     mean = (voices * speech_s[:, np.newaxis]).sum(axis=0)
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9), np.float32)

@@ -1,9 +1,9 @@
 """Samples -> who spoke when. The two models are handed in.
 
-Windows of ten seconds, each half over the next, are segmented for up to three local speakers. Their middles are joined
-to three tracks, in which stretches of speech end at pauses and changes of speaker. Each stretch is embedded, and the
-embeddings of the whole recording are clustered. A track alone is nobody: the segmentation often gives two voices that
-take turns one track, and the embeddings of the stretches tell them apart.
+Overlapping windows of ten seconds are segmented for up to three local speakers. Their middles are joined to three
+tracks, in which stretches of speech end at pauses and changes of speaker. Each stretch is embedded, and the embeddings
+of the whole recording are clustered. A track alone is nobody: the segmentation often gives two voices that take turns
+one track, and the embeddings of the stretches tell them apart.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from molva.samples import SAMPLE_RATE, Samples, seconds
 from molva.speech.buffer import SampleBuffer
-from molva.speech.clustering import Embedding, SpeakerCount, cluster
+from molva.speech.clustering import Embedding, SpeakerCount, cluster, recognize
 from molva.transcript import Turn
 
 Activity: TypeAlias = NDArray[np.bool_]
@@ -29,9 +29,6 @@ FRAME = 270
 """Samples from one frame to the next."""
 FIRST_FRAME = 360
 """Where the first frame of a window begins, in samples: the model sees 991 samples around each."""
-HOP_FRAMES = 296
-"""From one window to the next: half a window in whole frames, so that those of all windows coincide."""
-HOP = HOP_FRAMES * FRAME
 
 STRETCH_FRAMES = 90
 """A second and a half: a longer stretch is embedded in parts, in case two voices are in it."""
@@ -62,7 +59,21 @@ class Embed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
+class Pace:
+    """How windows follow each other, in whole frames, so that those of all windows coincide."""
+
+    hop: int
+    """From one window to the next."""
+    unsettled: int
+    """The end of a window, which the next one tells better."""
+
+
+UNHURRIED = Pace(hop=296, unsettled=147)
+"""Half a window over the next; what is least work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
     """Speech of one track without a pause. Frames are those of the recording."""
 
     begin: int
@@ -71,6 +82,16 @@ class _Stretch:
     speech_s: float
     """Seconds that the embedding was made from."""
 
+    @property
+    def start_s(self) -> float:
+        """Seconds from the start of the recording."""
+        return seconds(FIRST_FRAME + self.begin * FRAME)
+
+    @property
+    def end_s(self) -> float:
+        """As `start_s`; may lie a little behind the end of the recording."""
+        return seconds(FIRST_FRAME + self.end * FRAME)
+
 
 class Diarizer:
     """One recording, fed in blocks of any size.
@@ -78,9 +99,10 @@ class Diarizer:
     Keeps half a minute of audio, and of the rest a vector for each stretch: some 60 kB a minute.
     """
 
-    def __init__(self, segment: Segment, embed: Embed) -> None:
+    def __init__(self, segment: Segment, embed: Embed, pace: Pace = UNHURRIED) -> None:
         self._segment = segment
         self._embed = embed
+        self._pace = pace
         self._audio = SampleBuffer()
         self._windows = 0
         self._previous: Activity | None = None
@@ -89,7 +111,9 @@ class Diarizer:
         self._first = 0
         self._cut_to = [0] * LOCAL_SPEAKERS
         """The frame of each track up to which its stretches are embedded."""
-        self._stretches: list[_Stretch] = []
+        self._stretches: list[Stretch] = []
+        self.recognized: dict[int, int] = {}
+        """Once it is finished: speakers who are among the known voices, and which these are."""
 
     def feed(self, samples: Samples, stop: Callable[[], bool] = lambda: False) -> None:
         """The recording's next samples. `stop` is asked before each window. Raises InferenceError."""
@@ -98,39 +122,54 @@ class Diarizer:
             self._take(self._audio.cut_out(self._next, self._next + WINDOW))
             self._cut(last=False)
 
-    def finish(self, count: SpeakerCount) -> tuple[Turn, ...]:
-        """The turns of the whole, by their starts; speakers are numbered as they appear. Raises InferenceError."""
+    def finish(self, count: SpeakerCount, known: Sequence[Embedding] = ()) -> tuple[Turn, ...]:
+        """The turns of the whole, by their starts; speakers are numbered as they appear. Raises InferenceError.
+
+        `known`: voices that may be among them; `recognized` tells which are.
+        """
+        stretches = self.stretches()
+        if not stretches:
+            return ()
+        embeddings = np.stack([stretch.embedding for stretch in stretches])
+        speech_s = np.array([stretch.speech_s for stretch in stretches])
+        numbers: dict[int, int] = {}
+        labels = cluster(embeddings, speech_s, count).tolist()
+        speakers = [numbers.setdefault(label, len(numbers)) for label in labels]
+        self.recognized = recognize(embeddings, speech_s, speakers, known)
+        return _turns(stretches, speakers, seconds(self._audio.end))
+
+    def stretches(self) -> list[Stretch]:
+        """Ends the recording. All stretches of it, by their starts, whoever speaks in them. Raises InferenceError."""
         end = self._audio.end
-        if end > (self._next + WINDOW - HOP if self._windows else 0):
+        if end > (self._next + WINDOW - self._pace.hop * FRAME if self._windows else 0):
             rest = self._audio.cut_out(self._next, end)
             self._take(np.concatenate([rest, np.zeros(WINDOW - rest.size, np.float32)]))
         if self._previous is not None:  # nothing comes after the last window that could correct its second half
-            self._settle(self._previous[self._first + len(self._tracks) - (self._windows - 1) * HOP_FRAMES :])
+            self._settle(self._previous[self._first + len(self._tracks) - (self._windows - 1) * self._pace.hop :])
         self._cut(last=True)
-        if not self._stretches:
-            return ()
-        labels = cluster(
-            np.stack([stretch.embedding for stretch in self._stretches]),
-            np.array([stretch.speech_s for stretch in self._stretches]),
-            count,
-        )
-        return _turns(self._stretches, labels, seconds(end))
+        return sorted(self._stretches, key=lambda stretch: stretch.begin)
+
+    @property
+    def so_far(self) -> list[Stretch]:
+        """The stretches that are complete."""
+        return list(self._stretches)
 
     @property
     def _next(self) -> int:
         """Where the next window begins."""
-        return self._windows * HOP
+        return self._windows * self._pace.hop * FRAME
 
     def _take(self, window: Samples) -> None:
         """Segment a window; its middle settles what the tracks are there."""
         activity = self._segment(window)
         if self._previous is not None:
             # Which local speaker is which differs between windows; what they agree on tells.
-            before, now = self._previous[HOP_FRAMES:], activity[: len(self._previous) - HOP_FRAMES]
+            hop = self._pace.hop
+            before, now = self._previous[hop:], activity[: len(self._previous) - hop]
             agreeing = max(permutations(range(LOCAL_SPEAKERS)), key=lambda order: int((before & now[:, order]).sum()))
             activity = activity[:, agreeing]
-        start = self._windows * HOP_FRAMES
-        self._settle(activity[self._first + len(self._tracks) - start : (len(activity) + HOP_FRAMES) // 2])
+        start = self._windows * self._pace.hop
+        self._settle(activity[self._first + len(self._tracks) - start : len(activity) - self._pace.unsettled])
         self._previous = activity
         self._windows += 1
 
@@ -166,7 +205,7 @@ class Diarizer:
         embedding = self._embed(pieces)
         if embedding is not None:
             speech_s = seconds(sum(piece.size for piece in pieces))
-            self._stretches.append(_Stretch(self._first + begin, self._first + end, embedding, speech_s))
+            self._stretches.append(Stretch(self._first + begin, self._first + end, embedding, speech_s))
 
     def _samples(self, begin: int, end: int) -> Samples:
         first = FIRST_FRAME + self._first * FRAME
@@ -209,15 +248,13 @@ def _parts(begin: int, end: int, crowd: NDArray[np.bool_]) -> list[tuple[int, in
     return parts
 
 
-def _turns(stretches: Sequence[_Stretch], labels: NDArray[np.intp], end_s: float) -> tuple[Turn, ...]:
-    """Turns of the labelled speakers, who get new numbers in the order in which they appear."""
+def _turns(stretches: Sequence[Stretch], speakers: Sequence[int], end_s: float) -> tuple[Turn, ...]:
+    """Stretches of one speaker with nothing but short pauses between them are one turn."""
     turns: list[Turn] = []
-    numbers: dict[int, int] = {}
-    for stretch, label in sorted(zip(stretches, labels.tolist(), strict=True), key=lambda pair: pair[0].begin):
-        start, end = (seconds(FIRST_FRAME + frame * FRAME) for frame in (stretch.begin, stretch.end))
-        end = min(end, end_s)
-        if turns and numbers.get(label) == turns[-1].speaker and start - turns[-1].end <= PAUSE_S:
+    for stretch, speaker in zip(stretches, speakers, strict=True):
+        start, end = stretch.start_s, min(stretch.end_s, end_s)
+        if turns and speaker == turns[-1].speaker and start - turns[-1].end <= PAUSE_S:
             turns[-1] = replace(turns[-1], end=max(turns[-1].end, end))
         else:
-            turns.append(Turn(start, end, numbers.setdefault(label, len(numbers))))
+            turns.append(Turn(start, end, speaker))
     return tuple(replace(turn, start=round(turn.start, 3), end=round(turn.end, 3)) for turn in turns)

@@ -58,6 +58,8 @@ class LiveRule:
     """Audio before speech that belongs to it."""
     turns: bool = False
     """Tell the start and the end of each utterance, and its final also where it is empty, instead of partials."""
+    spans: bool = False
+    """Tell the start and the end of each utterance beside the partials."""
 
     @property
     def min_silence(self) -> int:
@@ -109,6 +111,8 @@ class Final:
     """Whether the engine failed on some of it: words may be missing."""
     number: int = field(default=0, compare=False)
     """Of the utterance, from 1; 0 where it goes on."""
+    span: int = field(default=0, compare=False)
+    """Of the stretch that it tells, from 1: its SpeechStopped has the same."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,8 @@ class SpeechStopped:
     """The silence that ended it included."""
     reason: EndpointReason | None
     """As in its Final."""
+    span: int = field(default=0, compare=False)
+    """As in its Final."""
 
 
 Action: TypeAlias = Decode | Partial | Final | SpeechStarted | SpeechStopped
@@ -145,6 +151,7 @@ class _Part:
     """Of a shorter window with the same start: what is shown until the hypothesis is there."""
     ends: bool = False
     number: int = 0
+    span: int = 0
     reason: EndpointReason | None = None
     failed: bool = False
 
@@ -206,6 +213,8 @@ class LiveSession:
         """Samples of the stream so far."""
         self.ended = 0
         """Utterances that are over; the finals of the last ones may be still to come."""
+        self._spans = 0
+        """The same of stretches that a final tells, which are more where an utterance is very long."""
         self.configure(rule)
 
     def configure(self, rule: LiveRule) -> None:
@@ -301,9 +310,9 @@ class LiveSession:
                 self._utterance_s = 0.0
                 self._next_partial = self._scored + int(self._rule.first_s * SAMPLE_RATE)
                 started = self._started(self._start + self._scored - FRAME - self._rule.windows.padding)
-            if self._rule.turns:
+            if self._rule.turns or self._scored < self._next_partial:
                 return started
-            return self._request_partial() if self._scored >= self._next_partial else []
+            return started + self._request_partial()
         if not self._in_utterance:
             return []
         if self._rule.endpoint and silence >= self._rule.min_silence:
@@ -351,7 +360,8 @@ class LiveSession:
             if part.hypothesis is None:
                 actions.append(Decode(part.decode_id, window.samples, is_final=True))
             if self._utterance_s > self._rule.max_utterance_s:
-                self._parts.append(_Part(None, ends=True))
+                self._spans += 1
+                self._parts.append(_Part(None, ends=True, span=self._spans))
                 self._utterance_s = 0.0
                 cut = window.end - window.overlap
                 actions += self._stopped(cut, None) + self._started(cut)
@@ -362,12 +372,13 @@ class LiveSession:
         self._in_utterance = False
         self._drafts.clear()
         self.ended += 1
-        self._parts.append(_Part(None, ends=True, number=self.ended, reason=reason))
+        self._spans += 1
+        self._parts.append(_Part(None, ends=True, number=self.ended, span=self._spans, reason=reason))
         return self._stopped(self.received if reason == "commit" else self._start + self._scored, reason) + self._tell()
 
     def _started(self, position: int) -> list[Action]:
         """What is told of an utterance that begins at this sample of the stream."""
-        if not (self._rule.turns and self._rule.endpoint):
+        if not (self._tells_spans and self._rule.endpoint):
             return []
         self._turn = max(position, self._turn)
         return [SpeechStarted(seconds(self._turn))]
@@ -375,7 +386,11 @@ class LiveSession:
     def _stopped(self, position: int, reason: EndpointReason | None) -> list[Action]:
         """What is told of an utterance that ends before this sample of the stream."""
         start, self._turn = self._turn, position
-        return [SpeechStopped(seconds(start), seconds(position), reason)] if self._rule.turns else []
+        return [SpeechStopped(seconds(start), seconds(position), reason, self._spans)] if self._tells_spans else []
+
+    @property
+    def _tells_spans(self) -> bool:
+        return self._rule.turns or self._rule.spans
 
     def _tell(self) -> list[Action]:
         """Finals of the utterances whose windows all have hypotheses, in order."""
@@ -389,20 +404,20 @@ class LiveSession:
                 self._segments += self._stitcher.feed(part.window, part.hypothesis)
                 self._failed = self._failed or part.failed
             if part.ends:
-                actions += self._finish(part.reason, part.number)
+                actions += self._finish(part)
             self._parts.popleft()
         return actions
 
-    def _finish(self, reason: EndpointReason | None, number: int) -> list[Action]:
-        if reason is not None:
+    def _finish(self, end: _Part) -> list[Action]:
+        if end.reason is not None:
             self._segments += self._stitcher.flush()
         words = tuple(word for segment in self._segments for word in segment.words)
         text = self._separator.join(segment.text for segment in self._segments if segment.text)
         shown, self._shown, self._segments = self._shown, _Shown(), []
         failed, self._failed = self._failed, False
-        if not text and not shown.anything and reason != "stop" and not self._rule.turns:
+        if not text and not shown.anything and end.reason != "stop" and not self._rule.turns:
             return []  # noise
-        return [Final(words, text, reason, failed, number)]
+        return [Final(words, text, end.reason, failed, end.number, end.span)]
 
     def _partial(self, window: Window, hypothesis: Hypothesis) -> list[Action]:
         if any(part.ends for part in self._parts):

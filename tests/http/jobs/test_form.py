@@ -8,6 +8,7 @@ from molva.errors import EmptyAudio, MissingAudio, OptionError
 from molva.http.jobs.form import Wishes, digest_of, parse_form
 from molva.http.multipart import Form, UploadedFile
 from molva.jobs.job import JobPriority
+from molva.speech.clustering import SpeakerCount
 
 FILE = UploadedFile("a.ogg", 5)
 
@@ -25,6 +26,31 @@ def test_everything_that_can_be_asked_for() -> None:
     assert wishes(**fields, webhook_url="http://a/b", other="x") == Wishes(
         "translate", "ru", "whisper-1", JobPriority.HIGH, "http://a/b", None
     )
+
+
+def test_speakers_may_be_asked_for() -> None:
+    assert wishes(diarization="true").speakers == SpeakerCount()
+    assert wishes(diarization="TRUE", min_speakers="2", max_speakers="3").speakers == SpeakerCount(2, 3)
+    assert wishes(diarization="true", num_speakers=" 4 ").speakers == SpeakerCount(4, 4)
+    assert wishes(diarization="false").speakers is None
+    assert wishes(diarization="", num_speakers="").speakers is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"diarization": "maybe"}, "diarization must be true or false"),
+        ({"num_speakers": "2"}, "num_speakers needs diarization=true"),
+        ({"diarization": "true", "num_speakers": "two"}, "num_speakers must be a whole number"),
+        ({"diarization": "true", "num_speakers": "-1"}, "num_speakers must be a whole number"),
+        ({"diarization": "true", "num_speakers": "9" * 5000}, "num_speakers must be a whole number"),
+        ({"diarization": "true", "num_speakers": "0"}, "num_speakers must be 1 to 64, not 0"),
+        ({"diarization": "true", "min_speakers": "3", "max_speakers": "2"}, "min_speakers 3 is more than"),
+    ],
+)
+def test_nonsense_about_speakers(fields: dict[str, str], message: str) -> None:
+    with pytest.raises(OptionError, match=f"^{message}"):
+        wishes(**fields)
 
 
 def test_an_address_may_stand_for_the_recording() -> None:

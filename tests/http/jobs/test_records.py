@@ -206,6 +206,24 @@ class TestResult:
         assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
         assert answer.text.startswith(start)
 
+    def test_speakers_are_on_words_and_in_subtitles(self, server: JobServer) -> None:
+        first, second = WORDS
+        words = (replace(first, speaker=0), replace(second, speaker=1))
+        segment = replace(TRANSCRIPT.segments[0], words=words)
+        job = server.done(replace(TRANSCRIPT, segments=(segment,), diarization="done"))
+        document = server.client.get(f"/jobs/{job.id}").json()
+        assert [word["speaker"] for word in document["segments"][0]["words"]] == [0, 1]
+        assert document["diarization"] == "done"
+        answer = server.client.get(f"/jobs/{job.id}/result?format=srt")
+        assert answer.headers["x-diarization"] == "done"
+        assert "[SPEAKER_0] " in answer.text
+        assert "[SPEAKER_1] " in answer.text
+
+    def test_without_speakers_nothing_is_said_of_them(self, server: JobServer) -> None:
+        document = server.client.get(f"/jobs/{server.done().id}").json()
+        assert "diarization" not in document
+        assert all("speaker" not in word for word in document["segments"][0]["words"])
+
     def test_layout_and_a_file_to_save(self, server: JobServer) -> None:
         query = {"format": "srt", "max_words_per_line": "1", "download": "my.srt"}
         answer = server.client.get(f"/jobs/{server.done().id}/result", params=query)

@@ -16,6 +16,9 @@ from molva.http.state import Limits
 from molva.jobs.job import JobPriority, Status
 from molva.jobs.store import Idempotency
 from molva.keys import KeyRing
+from molva.models.store import ModelStore
+from molva.runtime.speakers import Speakers
+from molva.speech.clustering import SpeakerCount
 from molva.spool import SpoolFile
 from tests.http.jobs.conftest import JobServer, job_of, serving_jobs, told
 from tests.http.openai.conftest import SPEECH, Speaker, store_of
@@ -188,6 +191,33 @@ class TestRefused:
         with cut(server) as connection:
             server.server.wait_until(lambda _: bool(server.kept()))
             connection.close()
+
+
+class TestSpeakers:
+    def test_how_many_there_may_be_is_kept(self, speaker_dir: Path) -> None:
+        speakers = Speakers(ModelStore(speaker_dir))
+        with serving_jobs(speakers=speakers) as server:
+            job_id = job_of(server.submit(diarization="true", max_speakers="3"))
+            assert server.store.get(job_id).submission.speakers == SpeakerCount(1, 3)
+            assert server.store.get(job_of(server.submit())).submission.speakers is None
+
+    def test_they_count_for_idempotency(self, speaker_dir: Path) -> None:
+        with serving_jobs(speakers=Speakers(ModelStore(speaker_dir))) as server:
+            job_of(server.submit(key="k"))
+            code, _ = told(server.submit(key="k", diarization="true"), 409)
+            assert code == "idempotency_mismatch"
+
+    @pytest.mark.usefixtures("makes_no_job")
+    def test_without_the_models_who_asks_is_told(self, server: JobServer) -> None:
+        code, _ = told(server.submit(diarization="true"), 409)
+        assert code == "diarization_not_available"
+
+    @pytest.mark.usefixtures("makes_no_job")
+    def test_nonsense_is_refused(self, server: JobServer) -> None:
+        assert told(server.submit(diarization="true", num_speakers="99"), 400) == (
+            "invalid_option",
+            "num_speakers must be 1 to 64, not 99",
+        )
 
 
 class TestAddressOfAFile:

@@ -2,6 +2,7 @@
 
 import html
 import zlib
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.audio import Transcription, TranscriptionDiarized, TranscriptionVerbose, TranslationVerbose
 
-from molva.http.openai.answers import compression_ratio, json_body, logprobs, text_body
+from molva.http.openai.answers import compression_ratio, json_body, logprobs, speaker_segments, text_body
 from molva.http.openai.form import Wishes, parse_fields
 from molva.http.openai.languages import NAMES, english_name
 from molva.models.catalog import CATALOG
@@ -205,8 +206,40 @@ class TestCompressionRatio:
         assert 0 < compression_ratio("да") < 1
 
 
+def said_by(said: Transcript, *speakers: int | None, recognized: dict[int, int] | None = None) -> Transcript:
+    """The transcript with a speaker for each word."""
+    told = iter(speakers)
+    segments = tuple(
+        replace(segment, words=tuple(replace(word, speaker=next(told)) for word in segment.words))
+        for segment in said.segments
+    )
+    return replace(said, segments=segments, recognized=recognized or {})
+
+
 class TestDiarized:
-    def test_everybody_is_one_speaker(self) -> None:
+    def test_segments_are_cut_where_speakers_change(self) -> None:
+        parts = body(said_by(LONG, 0, 0, 1, 0), "diarized_json")["segments"]
+        assert [(part["speaker"], part["start"], part["end"], part["text"]) for part in parts] == [
+            ("A", 1.0, 2.0, "раз два"),
+            ("B", 40.0, 40.4, "три"),
+            ("A", 40.5, 41.0, "четыре"),
+        ]
+        assert [part["id"] for part in parts] == ["seg_0", "seg_1", "seg_2"]
+
+    def test_known_voices_have_their_names_and_the_others_letters(self) -> None:
+        said = said_by(LONG, 0, 1, 2, 3, recognized={1: 1, 3: 0})
+        assert [part["speaker"] for part in speaker_segments(said, ("Anna", "Ben"))] == ["A", "Ben", "B", "Anna"]
+
+    def test_a_letter_that_is_somebodys_name_is_not_given_to_others(self) -> None:
+        said = said_by(LONG, 0, 1, 1, 1, recognized={1: 0})
+        assert [part["speaker"] for part in speaker_segments(said, ("A",))] == ["B", "A", "A"]
+
+    def test_after_z_comes_aa(self) -> None:
+        words = [(f"слово{i}", i, i + 0.5) for i in range(28)]
+        said = said_by(transcript(segment(*words), duration=30), *range(28))
+        assert [part["speaker"] for part in speaker_segments(said)][24:] == ["Y", "Z", "AA", "AB"]
+
+    def test_without_speakers_everybody_is_one(self) -> None:
         answer = body(LONG, "diarized_json")
         assert answer["segments"] == [
             {
@@ -227,6 +260,15 @@ class TestDiarized:
         parsed = TranscriptionDiarized.model_validate(answer, strict=True)
         assert parsed.to_dict() == answer
         assert len({part.id for part in parsed.segments}) == len(parsed.segments)
+
+    @settings(max_examples=40)
+    @given(st.data())
+    def test_texts_are_the_text(self, data: st.DataObject) -> None:
+        said = data.draw(st.sampled_from([HELLO, LONG, JAPANESE]))
+        n_words = len(said.words)
+        speakers = data.draw(st.lists(st.integers(0, 3), min_size=n_words, max_size=n_words))
+        parts = speaker_segments(said_by(said, *speakers))
+        assert word_separator(said.language).join(part["text"] for part in parts) == said.text
 
 
 class TestLanguages:

@@ -220,11 +220,34 @@ class TestChunkingStrategy:
         assert refused(("chunking_strategy", wrong)) == "chunking_strategy"
 
 
-class TestWhatCannotBeDoneHere:
-    @pytest.mark.parametrize("name", ["known_speaker_names[]", "known_speaker_references[]", "keywords[]"])
-    def test_what_would_change_the_text_is_refused_rather_than_ignored(self, name: str) -> None:
+class TestKnownSpeakers:
+    NAMES, REFERENCES = "known_speaker_names[]", "known_speaker_references[]"
+    DIARIZED = ("response_format", "diarized_json")
+
+    def test_each_name_has_its_reference(self) -> None:
+        fields = [(self.NAMES, "Anna"), (self.REFERENCES, "data:a"), (self.NAMES, "Ben"), (self.REFERENCES, "data:b")]
+        assert parse(self.DIARIZED, *fields).known_speakers == {"Anna": "data:a", "Ben": "data:b"}
+        assert parse(self.DIARIZED).known_speakers == {}
+
+    @pytest.mark.parametrize("name", [NAMES, REFERENCES])
+    def test_other_formats_have_no_speakers(self, name: str) -> None:
         assert refused((name, "x")) == name.removesuffix("[]")
         assert parse((name, "")) == PLAIN
+
+    @pytest.mark.parametrize("names", [["a"] * 2, ["a", "b", "c", "d", "e"], ["x" * 65], ["a\x00b"]])
+    def test_names_that_are_none(self, names: list[str]) -> None:
+        fields = [field for name in names for field in ((self.NAMES, name), (self.REFERENCES, "data:"))]
+        assert refused(self.DIARIZED, *fields) == "known_speaker_names"
+
+    def test_a_name_without_a_reference_and_the_other_way_round(self) -> None:
+        assert refused(self.DIARIZED, (self.NAMES, "Anna")) == "known_speaker_references"
+        assert refused(self.DIARIZED, (self.REFERENCES, "data:")) == "known_speaker_references"
+
+
+class TestWhatCannotBeDoneHere:
+    def test_what_would_change_the_text_is_refused_rather_than_ignored(self) -> None:
+        assert refused(("keywords[]", "x")) == "keywords"
+        assert parse(("keywords[]", "")) == PLAIN
 
     @pytest.mark.parametrize("name", ["languages[]", "languages"])
     def test_a_list_of_languages_may_name_one(self, name: str) -> None:

@@ -4,6 +4,7 @@ import random
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molva.engines.base import Options
+from molva.models.store import ModelStore
+from molva.runtime.speakers import Speakers
 from molva.samples import Samples
 from tests.conftest import UNSEEN
 from tests.http.conftest import Running, wav
@@ -36,14 +39,16 @@ SCRIPT = Script()
 
 
 @pytest.fixture(scope="module")
-def spaced() -> Iterator[Running]:
-    with serving_openai(Speaker("gigaam-v3-e2e-rnnt", "ru", SCRIPT)) as server:
+def spaced(speaker_dir: Path) -> Iterator[Running]:
+    with serving_openai(
+        Speaker("gigaam-v3-e2e-rnnt", "ru", SCRIPT), speakers=Speakers(ModelStore(speaker_dir))
+    ) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def unspaced() -> Iterator[Running]:
-    with serving_openai(Speaker("whisper-base", "ja", SCRIPT)) as server:
+def unspaced(speaker_dir: Path) -> Iterator[Running]:
+    with serving_openai(Speaker("whisper-base", "ja", SCRIPT), speakers=Speakers(ModelStore(speaker_dir))) as server:
         yield server
 
 
@@ -87,12 +92,12 @@ def test_without_spaces(unspaced: Running, parts: list[tuple[int, float]], seed:
     check(unspaced, recording(parts))
 
 
-def test_where_windows_overlap() -> None:
+def test_where_windows_overlap(speaker_dir: Path) -> None:
     """Two people at once for 45 s, so that nowhere is a pause to cut in."""
     length = 45 * 16_000
     speech = np.resize(CLIPS[0], length) / 2 + np.resize(np.roll(CLIPS[1], 8000), length) / 2
     for model, language in (("gigaam-v3-e2e-rnnt", "ru"), ("whisper-base", "ja")):
         engine = Speaker(model, language, SCRIPT)
-        with serving_openai(engine) as server:
+        with serving_openai(engine, speakers=Speakers(ModelStore(speaker_dir))) as server:
             check(server, wav(speech.astype(np.float32)))
         assert sum(map(sum, engine.calls)) > 4 * (length + 3 * 16_000), "4 answers, with 4 s that two windows have"

@@ -24,8 +24,10 @@ from molva.http.openai import transcriptions
 from molva.http.sse import with_heartbeats
 from molva.http.state import Limits
 from molva.keys import KeyRing
+from molva.models.store import ModelStore
 from molva.runtime.loading import sample_speech
 from molva.runtime.scheduler import Lane, Scheduler
+from molva.runtime.speakers import Speakers
 from molva.samples import Samples
 from tests.http.conftest import Gate, Running, wav
 from tests.http.openai.conftest import (
@@ -52,9 +54,9 @@ JUNK = b"not audio at all" * 100
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Running]:
+def server(speaker_dir: Path) -> Iterator[Running]:
     """A server over the counting fake engine, under the name of a model that translates."""
-    with serving_openai(Speaker("whisper-base", "ru")) as running:
+    with serving_openai(Speaker("whisper-base", "ru"), speakers=Speakers(ModelStore(speaker_dir))) as running:
         yield running
 
 
@@ -126,8 +128,11 @@ class TestFormats:
         assert [segment.id for segment in answer.segments] == list(range(6))
 
     def test_diarized_json_is_what_openais_client_takes_it_for(self, ask: Ask) -> None:
-        answer = ask(response_format="diarized_json", file=LONG_SPEECH).json()
-        assert {part.speaker for part in TranscriptionDiarized.model_validate(answer, strict=True).segments} == {"A"}
+        answer = ask(response_format="diarized_json", file=LONG_SPEECH)
+        parsed = TranscriptionDiarized.model_validate(answer.json(), strict=True)
+        assert parsed.segments[0].speaker == "A"
+        assert parsed.text == " ".join(part.text for part in parsed.segments)
+        assert answer.headers["x-diarization"] == "done"
 
     def test_logprobs_are_of_the_text(self, ask: Ask) -> None:
         fields: dict[str, Any] = {"include[]": "logprobs"}
@@ -188,11 +193,10 @@ class TestStream:
             assert "".join(token["token"] for token in event["logprobs"]) == told_text
         assert done["logprobs"] == ask(file=LONG_SPEECH, **fields).json()["logprobs"]
 
-    def test_diarized_json_has_a_segment_before_each_delta(self, ask: Ask) -> None:
+    def test_diarized_json_has_its_segments_behind_the_deltas(self, ask: Ask) -> None:
         *parts, done, _ = events(ask(file=LONG_SPEECH, stream="true", response_format="diarized_json"))
-        segments, deltas = parts[::2], parts[1::2]
+        deltas, segments = parts[:6], parts[6:]
         assert segments == ask(file=LONG_SPEECH, response_format="diarized_json").json()["segments"]
-        assert [event["segment_id"] for event in deltas] == [event["id"] for event in segments]
         assert "".join(event["delta"] for event in deltas) == done["text"]
 
     @pytest.mark.parametrize("name", ["verbose_json", "srt", "vtt"])

@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from molva.engines.base import Task
 from molva.errors import EmptyAudio, MissingAudio, OptionError
 from molva.http.multipart import Form
+from molva.http.speakers import SpeakerWish
 from molva.jobs.job import JobPriority
 from molva.samples import Channels
+from molva.speech.clustering import SpeakerCount
 
 TASKS: tuple[Task, ...] = ("transcribe", "translate")
 CHANNELS: tuple[Channels, ...] = ("mix", "split")
@@ -30,6 +33,8 @@ class Wishes:
     audio_url: str | None
     """Where the recording is, in place of one that was sent."""
     channels: Channels = "mix"
+    speakers: SpeakerCount | None = None
+    """How many there may be; None does not tell them apart."""
 
 
 def parse_form(form: Form) -> Wishes:
@@ -65,7 +70,29 @@ def parse_form(form: Form) -> Wishes:
         webhook_url=fields.get("webhook_url") or None,
         audio_url=audio_url,
         channels=channels,
+        speakers=_speakers(fields, channels),
     )
+
+
+def _speakers(fields: Mapping[str, str], channels: Channels) -> SpeakerCount | None:
+    diarization = fields.get("diarization", "").lower()
+    if diarization not in ("", "true", "false"):
+        raise OptionError("diarization", "diarization must be true or false")
+    wish = SpeakerWish(
+        diarization == "true",
+        _number(fields, "num_speakers"),
+        _number(fields, "min_speakers"),
+        _number(fields, "max_speakers"),
+        channels,
+    )
+    return wish.count(by_default=False)
+
+
+def _number(fields: Mapping[str, str], name: str) -> int | None:
+    value = fields.get(name, "")
+    if not (value.isascii() and value.isdecimal() and len(value) < 10) and value:
+        raise OptionError(name, f"{name} must be a whole number")
+    return int(value) if value else None
 
 
 def digest_of(form: Form, audio: Path) -> str:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from molva.http.jobs.form import CHANNELS, PRIORITIES, TASKS
 from molva.http.jobs.schemas import documented
 from molva.http.schemas import TranscriptBody
+from molva.speech.clustering import MAX_SPEAKERS
 from molva.speech.waveform import MAX_PEAKS
 
 Priority = Literal["low", "normal", "high"]
@@ -67,6 +68,10 @@ class JobDocument(JobSummary):
     """A job. `segments` is empty until it is done."""
 
     segments: list[JobSegment]
+    diarization: Annotated[
+        Literal["done", "failed"] | None,
+        Field(description="Whether speakers were told apart, where that was asked for"),
+    ] = None
 
 
 class JobPage(BaseModel):
@@ -113,7 +118,7 @@ SUBMISSION_ERRORS: dict[int | str, dict[str, Any]] = {
         "`missing_audio`, `empty_body`, `invalid_option`, `unsupported_task`, `address_refused`, `fetch_failed`"
     ),
     408: documented("`body_timeout`"),
-    409: documented("`idempotency_mismatch`"),
+    409: documented("`idempotency_mismatch`, `diarization_not_available`"),
     413: documented("`payload_too_large`: what is at audio_url"),
     503: documented("`model_not_ready` with Retry-After, `pool_closed`, `store_unavailable`"),
     507: documented("`disk_full`"),
@@ -135,6 +140,11 @@ RESULT: dict[int | str, dict[str, Any]] = {
         },
     }
 }
+
+
+def _speakers(description: str) -> dict[str, Any]:
+    return {"type": "integer", "minimum": 1, "maximum": MAX_SPEAKERS, "description": f"{description}; with diarization"}
+
 
 FORM: dict[str, Any] = {
     "requestBody": {
@@ -164,6 +174,14 @@ FORM: dict[str, Any] = {
                         },
                         "model": {"type": "string", "description": "A name of GET /v1/models; absent: by language"},
                         "priority": {"type": "string", "enum": list(PRIORITIES), "default": "normal"},
+                        "diarization": {
+                            "type": "boolean",
+                            "default": False,
+                            "description": "Tell speakers apart; without the models for it the answer is 409",
+                        },
+                        "num_speakers": _speakers("How many there are, where that is known"),
+                        "min_speakers": _speakers("At least so many"),
+                        "max_speakers": _speakers("At most so many"),
                         "webhook_url": {
                             "type": "string",
                             "format": "uri",

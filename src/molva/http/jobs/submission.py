@@ -71,6 +71,8 @@ async def submit(request: Request, jobs: OurJobs, idempotency_key: IdempotencyKe
         form = await _read(request, audio)
         wishes = _wishes(state, form)
         submission = _submission(await _choose_model(state, wishes), wishes, form)
+        if wishes.speakers is not None and state.recognizer is not None:
+            await state.recognizer.load_speakers()
         if wishes.webhook_url is not None:
             jobs.register(wishes.webhook_url)
         idempotency = None
@@ -159,6 +161,7 @@ def _submission(model: str, wishes: Wishes, form: Form) -> Submission:
         webhook_url=wishes.webhook_url,
         filename=filename or None,
         channels=wishes.channels,
+        speakers=wishes.speakers,
     )
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,9 +20,11 @@ TRANSLATION_FORMATS: tuple[ResponseFormat, ...] = ("json", "text", "srt", "verbo
 
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
+MAX_KNOWN_SPEAKERS = 4
+MAX_NAME = 64
+"""Characters of a speaker's name."""
+
 UNSUPPORTED = {
-    "known_speaker_names": "Speakers are not told apart by this server.",
-    "known_speaker_references": "Speakers are not told apart by this server.",
     "keywords": "Keywords are not supported by this server.",
 }
 """Fields of the API that would change the result, and cannot here."""
@@ -46,6 +48,8 @@ class Wishes:
     stream: bool
     windows: WindowRule | None
     """Where speech is cut; None is the usual rule."""
+    known_speakers: Mapping[str, str] = field(default_factory=dict)
+    """Names, and for each a data URL with a sample of the voice. Both are for diarized_json."""
 
 
 class ServerVad(BaseModel):
@@ -97,6 +101,7 @@ def parse_fields(
         raise OptionError("timestamp_granularities", "timestamp_granularities need response_format verbose_json")
     if include and response_format != "json":
         raise OptionError("include", "include=logprobs needs response_format json")
+    known_speakers = _known_speakers(several, response_format)
     return Wishes(
         model=model,
         language=language,
@@ -108,7 +113,25 @@ def parse_fields(
         logprobs="logprobs" in include,
         stream=stream,
         windows=windows,
+        known_speakers=known_speakers,
     )
+
+
+def _known_speakers(several: Mapping[str, Sequence[str]], response_format: ResponseFormat) -> dict[str, str]:
+    names = [name for name in several.get("known_speaker_names", ()) if name]
+    references = [url for url in several.get("known_speaker_references", ()) if url]
+    for option, values in (("known_speaker_names", names), ("known_speaker_references", references)):
+        if values and response_format != "diarized_json":
+            raise OptionError(option, f"{option} need response_format diarized_json")
+    if len(names) > MAX_KNOWN_SPEAKERS:
+        raise OptionError("known_speaker_names", f"known_speaker_names: at most {MAX_KNOWN_SPEAKERS} are supported")
+    if not all(len(name) <= MAX_NAME and name.isprintable() for name in names) or len(set(names)) < len(names):
+        raise OptionError(
+            "known_speaker_names", f"known_speaker_names must be different, of 1 to {MAX_NAME} printable characters"
+        )
+    if len(references) != len(names):
+        raise OptionError("known_speaker_references", "known_speaker_references: send one for each known_speaker_name")
+    return dict(zip(names, references, strict=True))
 
 
 def _format(name: str, formats: Sequence[ResponseFormat]) -> ResponseFormat:

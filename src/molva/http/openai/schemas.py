@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from molva.http.openai.form import FORMATS
+from molva.http.openai.form import FORMATS, MAX_KNOWN_SPEAKERS, MAX_NAME
 
 
 class ErrorObject(BaseModel):
@@ -89,6 +89,18 @@ FORM: dict[str, Any] = {
                         },
                         "include[]": {"type": "array", "items": {"type": "string", "enum": ["logprobs"]}},
                         "stream": {"type": "boolean", "default": False},
+                        "known_speaker_names[]": {
+                            "type": "array",
+                            "items": {"type": "string", "minLength": 1, "maxLength": MAX_NAME},
+                            "maxItems": MAX_KNOWN_SPEAKERS,
+                            "description": "For diarized_json",
+                        },
+                        "known_speaker_references[]": {
+                            "type": "array",
+                            "items": _TEXT,
+                            "maxItems": MAX_KNOWN_SPEAKERS,
+                            "description": "For each name a data URL (base64) with 2 to 10 s of the voice",
+                        },
                         "chunking_strategy": {**_TEXT, "description": "`auto`, or a server_vad object as JSON"},
                     },
                 }

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -12,17 +12,18 @@ from starlette.responses import JSONResponse, Response
 
 from molva import tracing
 from molva.engines.base import EngineInfo, Options, Task
-from molva.errors import AudioError, MolvaError, ShuttingDown
+from molva.errors import AudioError, DiarizationUnavailable, MolvaError, OptionError, ShuttingDown
 from molva.http.disconnect import unless_disconnected
 from molva.http.multipart import read_form, spooled
 from molva.http.openai.answers import (
     MEDIA_TYPES,
     json_body,
     logprobs,
-    speaker_segment,
+    speaker_segments,
     text_body,
 )
 from molva.http.openai.form import FORMATS, TRANSLATION_FORMATS, Wishes, parse_fields, require_file
+from molva.http.openai.known_speakers import known_voices
 from molva.http.openai.problems import INTERNAL, error_object
 from molva.http.openai.schemas import ANSWERS, ERRORS, FORM
 from molva.http.sse import EventStream, data_frame, with_heartbeats
@@ -30,6 +31,7 @@ from molva.http.state import Limits, ServerState, limits_of
 from molva.models.choice import Candidate, candidate, choose
 from molva.observer import Observer
 from molva.runtime.recognizer import Recognition, check_audio
+from molva.speech.clustering import Embedding, SpeakerCount
 from molva.spool import SpoolFile
 from molva.transcript import word_separator
 
@@ -76,12 +78,24 @@ class _Request:
     async def open(self) -> Recognition:
         """Wait for a place. What is wrong with the audio is found out first."""
         await check_audio(self.audio.path, max_duration_s=self.limits.upload_audio_s)
-        return await self.state.admit().open(
+        recognizer = self.state.admit()
+        diarized = self.wishes.response_format == "diarized_json"
+        known: Sequence[Embedding] = ()
+        if diarized:
+            try:
+                models = await recognizer.load_speakers()
+            except DiarizationUnavailable as error:
+                raise OptionError("response_format", f"response_format 'diarized_json': {error}") from error
+            if self.wishes.known_speakers:
+                known = await asyncio.to_thread(known_voices, self.wishes.known_speakers, models)
+        return await recognizer.open(
             self.audio.path,
             self.options,
             model=self.wishes.model,
             max_duration_s=self.limits.upload_audio_s,
             rule=self.wishes.windows,
+            speakers=SpeakerCount() if diarized else None,
+            known_voices=known,
         )
 
 
@@ -128,11 +142,15 @@ async def _whole(asked: _Request, task: Task) -> Response:
             body = await asyncio.to_thread(text_body, transcript, asked.wishes.response_format)
             return Response(body, media_type=media_type)
         name = "transcribe" if task == "transcribe" else "translate"
-        return await asyncio.to_thread(lambda: JSONResponse(json_body(transcript, asked.wishes, task=name)))
+        headers = {} if transcript.diarization is None else {"x-diarization": transcript.diarization}
+        return await asyncio.to_thread(
+            lambda: JSONResponse(json_body(transcript, asked.wishes, task=name), 200, headers)
+        )
 
 
 async def _events(recognition: Recognition, wishes: Wishes, observer: Observer) -> AsyncIterator[bytes]:
-    """A delta for every segment; together they are the text, which `done` tells once more.
+    """A delta for every segment; together they are the text, which `done` tells once more. Who spoke is known at the
+    end only, so segments with speakers come there.
 
     No usage: of a stream, OpenAI's clients know that of tokens only.
     """
@@ -142,10 +160,6 @@ async def _events(recognition: Recognition, wishes: Wishes, observer: Observer) 
         async for segment in recognition:
             text = word_separator(recognition.language) + segment.text if told else segment.text
             delta: dict[str, object] = {"type": "transcript.text.delta", "delta": text}
-            if wishes.response_format == "diarized_json":
-                spoken = speaker_segment(told, segment)
-                yield data_frame(spoken)
-                delta["segment_id"] = spoken["id"]
             if wishes.logprobs:
                 delta["logprobs"] = logprobs(text, segment)
                 all_logprobs += logprobs(text, segment)
@@ -153,6 +167,9 @@ async def _events(recognition: Recognition, wishes: Wishes, observer: Observer) 
             yield data_frame(delta)
         transcript = await recognition.transcript()
         observer.audio_taken("openai", transcript.duration)
+        if wishes.response_format == "diarized_json":
+            for spoken in speaker_segments(transcript, tuple(wishes.known_speakers)):
+                yield data_frame(spoken)
         done: dict[str, object] = {"type": "transcript.text.done", "text": transcript.text}
         if wishes.logprobs:
             done["logprobs"] = all_logprobs
