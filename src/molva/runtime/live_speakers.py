@@ -19,6 +19,7 @@ from molva.runtime.speakers import SpeakerModels
 from molva.samples import SAMPLE_RATE, Samples, seconds
 from molva.speech.attribution import speakers_of
 from molva.speech.buffer import SampleBuffer
+from molva.speech.clustering import Embedding
 from molva.speech.diarization import FRAME, WINDOW, Diarizer, Pace, Stretch
 from molva.speech.live import Final, SpeechStarted, SpeechStopped
 from molva.speech.voices import Voice, Voices
@@ -51,7 +52,7 @@ class _Utterance:
     """Up to here the thread has it."""
     given_up: bool = False
     guess: tuple[Turn, ...] = ()
-    """What its first part sounds like, in case that the whole comes too late."""
+    """Who speaks in what has been listened to so far, in case that the whole comes too late."""
     turns: Future[tuple[Turn, ...]] | None = None
     """Once it has ended."""
 
@@ -149,10 +150,11 @@ class LiveSpeakers:
 
     def _begin(self, start: int) -> _Utterance:
         start = max(start, self._audio.start)
-        diarizer = Diarizer(self._models.segment, self._models.embed, PACE)
+        diarizer = Diarizer(self._models.segment, lambda pieces: self._embed(utterance, pieces), PACE)
         diarizer.feed(np.zeros(LEAD, np.float32))
-        self._utterance = _Utterance(start, diarizer, given=start)
-        return self._utterance
+        utterance: _Utterance = _Utterance(start, diarizer, given=start)
+        self._utterance = utterance
+        return utterance
 
     def _give(self, utterance: _Utterance, end: int) -> None:
         end = min(max(end, utterance.given), self._audio.end)
@@ -178,11 +180,15 @@ class LiveSpeakers:
             return
         try:
             utterance.diarizer.feed(samples, self._closed.is_set)
-            stretches = utterance.diarizer.so_far
-            utterance.guess = _turns(utterance, stretches, self._voices.nearest(_voices(stretches)))
         except Exception:
             log.warning("speakers of an utterance are not told apart", exc_info=True)
             utterance.given_up = True
+
+    def _embed(self, utterance: _Utterance, pieces: Sequence[Samples]) -> Embedding | None:
+        """Each takes its time, so that what is known before is worth a guess."""
+        stretches = utterance.diarizer.so_far
+        utterance.guess = _turns(utterance, stretches, self._voices.nearest(_voices(stretches)))
+        return self._models.embed(pieces)
 
     def _finish(self, utterance: _Utterance) -> tuple[Turn, ...]:
         if utterance.given_up:
