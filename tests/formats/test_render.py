@@ -8,6 +8,7 @@ from molva.formats.json import write_json
 from molva.formats.markdown import write_markdown
 from molva.formats.render import FORMATS, Layout, parse_format, render
 from molva.formats.subtitles import write_srt, write_tsv, write_vtt
+from molva.formats.text import write_text
 from tests.formats.transcripts import DIALOGUE
 
 
@@ -46,7 +47,7 @@ def test_the_layout_reaches_the_format_it_concerns() -> None:
     assert cues != build_cues(DIALOGUE)
     assert {name: render(DIALOGUE, fmt, narrow) for name, fmt in FORMATS.items() if name == fmt.name} == {
         "json": write_json(DIALOGUE),
-        "text": "Привет, как дела? Хорошо. А R&D <a|b>?",
+        "text": write_text(DIALOGUE),
         "srt": write_srt(cues),
         "vtt": write_vtt(cues),
         "tsv": write_tsv(cues),

@@ -9,6 +9,7 @@ from molva.formats.cues import build_cues
 from molva.formats.json import write_json
 from molva.formats.markdown import write_markdown
 from molva.formats.subtitles import write_srt, write_tsv, write_vtt
+from molva.formats.text import write_text
 from molva.transcript import Transcript
 
 
@@ -63,7 +64,7 @@ def render(transcript: Transcript, fmt: Format, layout: Layout) -> str:
         case "json":
             return write_json(transcript)
         case "text":
-            return transcript.text
+            return write_text(transcript)
         case "srt":
             return write_srt(build_cues(transcript, *limits))
         case "vtt":
