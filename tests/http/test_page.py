@@ -1,5 +1,6 @@
 """`/`: the page as it is served. What it does is tested in tests/page."""
 
+import gzip
 import re
 from collections.abc import Iterator
 from importlib import resources
@@ -63,6 +64,20 @@ def test_a_file_that_the_browser_has_is_not_sent_again(server: Running) -> None:
     again = server.client.get("/page/app.js", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert "content-security-policy" in again.headers
+
+
+@pytest.mark.parametrize(
+    ("accepted", "compressed"),
+    [("gzip", True), ("deflate, gzip;q=0.5, br", True), ("gzip;q=0", False), ("br", False), ("identity", False)],
+)
+def test_it_is_compressed_for_whoever_takes_that(server: Running, accepted: str, compressed: bool) -> None:
+    with httpx2.stream("GET", f"{server.url}/page/texts.js", headers={"accept-encoding": accepted}) as answer:
+        sent = b"".join(answer.iter_raw())
+    content = FILES["texts.js"].content
+    assert (answer.headers.get("content-encoding") == "gzip") is compressed
+    assert answer.headers["vary"].lower().split(", ").count("accept-encoding") == 1
+    assert (gzip.decompress(sent) if compressed else sent) == content
+    assert int(answer.headers["content-length"]) == len(sent)
 
 
 @pytest.mark.parametrize("name", ["no.js", "..%2f__init__.py", "%2e%2e/NOTICE.md", "../silero_vad.onnx", "", "a/b.js"])

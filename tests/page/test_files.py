@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, Dialog, Locator, expect
 
@@ -104,9 +105,7 @@ def slow_network(tab: Opened, bytes_per_s: int = 200_000) -> Iterator[None]:
     session.send("Network.emulateNetworkConditions", {**line, "uploadThroughput": -1})
 
 
-@pytest.mark.parametrize(
-    ("size", "dark", "language"), [(DESK, False, "en"), (DESK, True, "ru"), (PHONE, False, "ru"), (PHONE, True, "en")]
-)
+@pytest.mark.parametrize(("size", "dark", "language"), [(DESK, False, "en"), (PHONE, True, "ru")])
 def test_files_from_their_choice_to_their_end(
     browser: Browser, server: JobServer, size: Any, dark: bool, language: str
 ) -> None:
@@ -119,7 +118,7 @@ def test_files_from_their_choice_to_their_end(
 
         with slow_network(tab):
             add(tab, "Interview.wav", "Встреча команды 14 ноября, часть вторая.wav", "lecture.mp3", content=BIG)
-            expect(row(tab, "Interview")).to_contain_text("/", timeout=PATIENCE_MS)  # per second
+            expect(row(tab, "Interview").locator("progress")).to_have_attribute("value", re.compile("^[1-9]"))
             tab.check_accessibility()
             tab.check_width()
             tab.screenshot(f"files-uploading-{look}")
@@ -141,13 +140,12 @@ def test_files_from_their_choice_to_their_end(
         failed = claim(server)
         server.store.failed(failed, "The audio cannot be decoded.")
         expect_state(tab, failed.job.submission.filename or "", "failed")
-        row(tab, name).locator("button:visible").last.click()
         tab.check_accessibility()
         tab.check_width()
         tab.screenshot(f"files-ended-{look}", whole=True)
 
 
-def test_dropped_and_pasted_files_are_taken_too(browser: Browser, server: JobServer) -> None:
+def test_dropped_files_are_taken_too(browser: Browser, server: JobServer) -> None:
     with opened(browser, server.server.url, "/#files") as tab:
         expect(tab.page.locator(".wishes")).to_be_visible()
         drag(tab, "part.wav", then="dragover")
@@ -157,17 +155,9 @@ def test_dropped_and_pasted_files_are_taken_too(browser: Browser, server: JobSer
         drag(tab, *(f"part {n}.wav" for n in range(12)), then="drop")
         expect(tab.page.locator(".drop")).not_to_have_class(re.compile("over"))
         expect(tab.page.locator('.file[data-state="queued"]')).to_have_count(12)
-        tab.page.evaluate(
-            """() => {
-              const data = new DataTransfer();
-              data.items.add(new File([new Uint8Array(10)], "pasted.wav"));
-              document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
-            }"""
-        )
-        expect_state(tab, "pasted", "queued")
         names = tab.page.locator(".file-name").all_inner_texts()
-        assert names == ["pasted.wav", *(f"part {n}.wav" for n in range(12))]
-    assert len(server.store.page().jobs) == 13
+        assert set(names) == {f"part {n}.wav" for n in range(12)}
+    assert len(server.store.page().jobs) == 12
 
 
 def test_an_upload_can_be_cancelled_and_leaves_nothing(browser: Browser, server: JobServer) -> None:
@@ -221,14 +211,13 @@ def test_a_job_is_cancelled_sent_again_and_removed(browser: Browser, server: Job
         assert second.id != first.id
         finish(server)
         expect_state(tab, "talk", "done")
+        tab.page.once("dialog", lambda dialog: dialog.dismiss())
         row(tab, "talk").get_by_role("button", name="Remove").click()
-        expect(row(tab, "talk").get_by_role("button", name="Keep")).to_be_focused()
-        tab.page.keyboard.press("Enter")
         expect(row(tab, "talk").get_by_role("button", name="Remove")).to_be_focused()
+        tab.page.once("dialog", lambda dialog: dialog.accept())
         tab.page.keyboard.press("Enter")
-        row(tab, "talk").get_by_role("button", name="Yes, remove").click()
         expect(tab.page.locator(".file")).to_have_count(0)
-        expect(tab.page.locator("#announcer")).to_have_text("talk.wav is removed")
+        expect(tab.page.locator("#announcer")).to_have_text("talk.wav: Removed")
     assert server.store.page().jobs == []
 
 
@@ -265,39 +254,33 @@ def test_the_list_outlives_a_reload(browser: Browser, server: JobServer) -> None
         expect(tab.page.locator(".file")).to_have_count(1)
 
 
-def test_files_of_others_are_shown_to_whoever_wants_to_see_them(browser: Browser, server: JobServer) -> None:
+def test_the_list_is_the_servers_a_page_at_a_time(browser: Browser, server: JobServer) -> None:
     for n in range(60):
         server.queued(filename=f"call {n}.ogg")
     with opened(browser, server.server.url, "/#files") as tab:
         add(tab, "mine.wav")
         expect_state(tab, "mine", "queued")
-        expect(tab.page.locator(".file:visible")).to_have_count(1)
-        tab.page.get_by_role("button", name="All on the server").click()
-        expect(tab.page.locator(".file:visible")).to_have_count(50)
-        tab.check_accessibility()
-        tab.screenshot("files-everybody-desk-light-en")
+        expect(tab.page.locator(".file")).to_have_count(50)
         tab.page.get_by_role("button", name="Show more").click()
-        expect(tab.page.locator(".file:visible")).to_have_count(61)
+        expect(tab.page.locator(".file")).to_have_count(61)
         expect(tab.page.get_by_role("button", name="Show more")).to_be_hidden()
         names = tab.page.locator(".file-name").all_inner_texts()
         assert names == ["mine.wav", *(f"call {n}.ogg" for n in range(59, -1, -1))]
         finish(server)
         expect_state(tab, "call 0.", "done")
-        tab.page.get_by_role("button", name="From this browser").click()
-        expect(tab.page.locator(".file:visible")).to_have_count(1)
 
 
 def test_what_is_chosen_goes_with_the_file(browser: Browser, server: JobServer) -> None:
     with opened(browser, server.server.url, "/#files", size=PHONE) as tab:
         tab.page.get_by_text("Options").click()
-        tab.page.get_by_label("Language", exact=True).select_option("de")
+        tab.page.locator("#view-files").get_by_label("Language").select_option("de")
         tab.page.get_by_label("Translate into English").check()
-        expect(tab.page.get_by_text("Tell speakers apart")).to_be_hidden()
+        expect(tab.page.locator("#view-files").get_by_text("Tell speakers apart")).to_be_hidden()
         tab.check_accessibility()
         tab.check_width()
         tab.screenshot("files-options-phone-light-en")
         tab.page.reload()
-        expect(tab.page.locator(".wishes summary")).to_contain_text("German")
+        expect(tab.page.locator("#view-files").get_by_label("Language")).to_have_value("de")
         add(tab, "talk.wav")
         expect_state(tab, "talk", "queued")
         [job] = server.store.page().jobs
@@ -374,32 +357,85 @@ def test_a_server_that_starts_anew_takes_nothing_away(browser: Browser, tiny_dir
                 add(tab, "letter.txt", content=b"Dear reader, this is no audio at all.")
                 for name, state in (("long", "done"), ("next", "done"), ("letter", "failed")):
                     expect(row(tab, name)).to_have_attribute("data-state", state, timeout=120_000)
-                expect(row(tab, "letter")).to_contain_text("send it again")
+                expect(row(tab, "letter").get_by_role("button", name="Send again")).to_be_visible()
                 tab.screenshot("files-restarted-desk-light-en")
                 tab.forgive("ERR_")
                 tab.forgive("503")
 
 
+def test_a_file_goes_the_whole_way(browser: Browser, tiny_dir: Path, tmp_path: Path) -> None:
+    """Five minutes over a real server: dropped, transcribed, played, edited, exported, removed."""
+    (tmp_path / "five minutes.wav").write_bytes(long_speech(2))
+    with (
+        molva_serve(*flags(tiny_dir), home=tmp_path) as process,
+        httpx2.Client(base_url=process.url()) as client,
+        opened(browser, process.url(), "/#files") as tab,
+    ):
+        page = tab.page
+        drop(tab, tmp_path / "five minutes.wav")
+        expect_state(tab, "five minutes", "running")
+        expect(row(tab, "five minutes").locator("progress")).to_have_attribute("value", re.compile("^[1-9]"))
+        row(tab, "five minutes").get_by_role("link", name="Open").click(timeout=240_000)
+        [job] = client.get("/jobs").json()["jobs"]
+        assert job["duration_secs"] > 290
+        told = {kind: client.get(f"/jobs/{job['id']}/result?format={kind}").text for kind in ("txt", "srt")}
+        assert {kind: exported(tab, kind) for kind in told} == told
+
+        turn = page.locator(".turn").nth(1)
+        turn.get_by_role("button").click()
+        expect(turn).to_have_class(re.compile("current"))
+        expect(page.get_by_role("button", name="Pause")).to_be_visible()
+        page.get_by_role("button", name="Pause").click()
+
+        said = turn.locator(".said").inner_text()
+        turn.locator(".said").press("Enter")
+        page.keyboard.type(" Вот.")
+        page.keyboard.press("Enter")
+        expect(turn.locator(".said")).to_have_text(f"{said} Вот.")
+        assert exported(tab, "txt") == told["txt"].replace(said, f"{said} Вот.", 1)
+        assert " Вот." in exported(tab, "srt")
+
+        page.get_by_role("link", name="All files").click()
+        page.once("dialog", lambda dialog: dialog.accept())
+        row(tab, "five minutes").get_by_role("button", name="Remove").click()
+        expect(page.locator(".file")).to_have_count(0)
+        assert client.get("/jobs").json()["jobs"] == []
+
+
+def drop(tab: Opened, path: Path) -> None:
+    """As from a file manager; the browser reads the file itself, however large."""
+    tab.page.evaluate(
+        "document.body.append(Object.assign(document.createElement('input'), {type: 'file', id: 'hand'}))"
+    )
+    tab.page.set_input_files("#hand", path)
+    tab.page.evaluate(
+        """() => {
+          const [hand, data] = [document.querySelector("#hand"), new DataTransfer()];
+          data.items.add(hand.files[0]);
+          hand.remove();
+          for (const kind of ["dragover", "drop"]) {
+            document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+          }
+        }"""
+    )
+
+
+def exported(tab: Opened, extension: str) -> str:
+    """What the file says that the menu gives."""
+    tab.page.locator("#view-files .menu summary").click()
+    with tab.page.expect_download() as downloading:
+        tab.page.get_by_role("button", name=f"(.{extension})").click()
+    assert downloading.value.suggested_filename == f"five minutes.{extension}"
+    return downloading.value.path().read_text(encoding="utf-8")
+
+
 def test_sizes_and_lengths_are_told_as_people_write_them(browser: Browser, server: JobServer) -> None:
     with opened(browser, server.server.url) as tab:
         told = tab.page.evaluate(
-            """import("/page/figures.js").then(({ formatBytes, formatClock, formatSpeed }) => [
-              formatBytes(999), formatBytes(1_240_000), formatBytes(523_000_000), formatSpeed(2_500_000),
-              formatClock(7.4), formatClock(3599.6), formatClock(36_005)])"""
+            """import("/page/figures.js").then(({ formatBytes, formatClock, formatDuration }) => [
+              formatBytes(999), formatBytes(1_240_000), formatBytes(523_000_000),
+              formatClock(7.4), formatClock(3600), formatClock(36_005), formatDuration(5), formatDuration(94_000)])"""
         )
-        assert told == ["999 bytes", "1.2 MB", "523 MB", "2.5 MB/s", "0:07", "1:00:00", "10:00:05"]
-
-
-def test_jobs_are_run_by_priority_and_then_as_they_came(browser: Browser, server: JobServer) -> None:
-    with opened(browser, server.server.url) as tab:
-        newest_first = [
-            {"id": "late", "status": "queued", "priority": "normal"},
-            {"id": "urgent", "status": "queued", "priority": "high"},
-            {"id": "early", "status": "queued", "priority": "normal"},
-            {"id": "now", "status": "running", "priority": "low"},
-            {"id": "some day", "status": "queued", "priority": "low"},
-        ]
-        order = tab.page.evaluate(
-            "jobs => import('/page/watch.js').then(({ inTurn }) => inTurn(jobs).map(({ id }) => id))", newest_first
-        )
-        assert order == ["now", "urgent", "early", "late", "some day"]
+        assert told == [
+            "999 bytes", "1.2 MB", "523 MB", "0:07", "1:00:00", "10:00:05", "1 minute", "1 day 2 hours",
+        ]  # fmt: skip

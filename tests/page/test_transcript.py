@@ -46,13 +46,14 @@ def server() -> Iterator[JobServer]:
         yield server
 
 
-def done(server: JobServer, transcript: Transcript, **submission: Any) -> str:
-    """The id of a job with this result."""
+def done(server: JobServer, transcript: Transcript, *, picture: bool = True, **submission: Any) -> str:
+    """The id of a job with this result, and with a waveform unless its `picture` is of an older molva."""
     submission = {"filename": "Совещание.wav", "language": transcript.language, **submission}
     job = server.queued(**submission)
     claim = server.claim()
     assert claim.job.id == job.id
-    server.store.planned(claim, Plan((PlannedWindow(0, 16_000, 8_000, 0),), transcript.duration), "recipe")
+    plan = Plan((PlannedWindow(0, 16_000, 8_000, 0),), transcript.duration)
+    server.store.planned(claim, plan, "recipe", waveform(transcript) if picture else None)
     server.advance(claim, 0)
     return server.store.done(claim, transcript).id
 
@@ -73,42 +74,66 @@ def transcript_of(
     with opened(browser, server.server.url, "/#server", size=size, dark=dark, language=language) as tab:
         if sound:
             tab.page.evaluate(KEEP, [job_id, base64.b64encode(recording(transcript.duration)).decode()])
-        serve_waveform(tab.page, transcript)
         tab.page.evaluate("(id) => (location.hash = `files/${id}`)", job_id)
         expect(tab.page.locator(".turn").first).to_be_visible()
         yield tab
-
-
-def serve_waveform(page: Page, transcript: Transcript) -> None:
-    """Until the server has the route: drop this, and keep the recording in the job instead."""
-    page.route("**/jobs/*/waveform", lambda route: route.fulfill(json=waveform(transcript)))
 
 
 def turn(page: Page, index: int) -> Any:
     return page.locator(".turn").nth(index)
 
 
-def word(page: Page, text: str) -> Any:
-    return page.locator(".turn .w", has_text=re.compile(f"^{re.escape(text)}$")).first
+def click_word(page: Page, text: str, *, times: int = 1) -> None:
+    """In the middle of it."""
+    page.mouse.click(*page.evaluate(PLACE, text), click_count=times)
+
+
+PLACE = """text => {
+  const body = [...document.querySelectorAll(".said")].find((each) => each.textContent.includes(text));
+  body.scrollIntoView({ block: "center" });
+  const range = new Range();
+  range.setStart(body.firstChild, body.textContent.indexOf(text));
+  range.setEnd(body.firstChild, body.textContent.indexOf(text) + text.length);
+  const { x, y, width, height } = range.getBoundingClientRect();
+  return [x + width / 2, y + height / 2];
+}"""
+
+
+def marked(page: Page, name: str) -> list[str]:
+    """What has this highlight."""
+    texts: list[str] = page.evaluate(
+        "name => [...CSS.highlights.get(name) ?? []].map((each) => "
+        "each.startContainer.data.slice(each.startOffset, each.endOffset))",
+        name,
+    )
+    return texts
+
+
+def wait_for_mark(page: Page, text: str) -> None:
+    """Until it is what is played."""
+    page.wait_for_function(
+        "text => [...CSS.highlights.get('playing') ?? []].some((each) => "
+        "each.startContainer.data.slice(each.startOffset, each.endOffset) === text)",
+        arg=text,
+    )
 
 
 def position(page: Page) -> float:
     return float(page.evaluate("document.querySelector('[role=slider]').ariaValueNow"))
 
 
-@pytest.mark.parametrize("language", ["en", "ru"])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize(
+    ("size", "dark", "language"), [(DESK, False, "en"), (DESK, True, "ru"), (PHONE, False, "ru"), (PHONE, True, "en")]
+)
 def test_it_is_for_everybody(
     browser: Browser, server: JobServer, size: ViewportSize, dark: bool, language: str
 ) -> None:
     with transcript_of(browser, server, conversation(), size=size, dark=dark, language=language) as tab:
-        expect(tab.page.locator(".turn .w").first).to_be_visible()
         tab.check_accessibility()
         tab.check_width()
         name = f"{'phone' if size is PHONE else 'desk'}-{'dark' if dark else 'light'}-{language}"
         tab.screenshot(f"transcript-{name}")
-        tab.page.locator(".menu summary").click()
+        tab.page.locator("#view-files .menu summary").click()
         tab.check_accessibility()
         tab.check_width()
         tab.screenshot(f"transcript-export-{name}")
@@ -117,9 +142,8 @@ def test_it_is_for_everybody(
 def test_a_word_is_heard_where_it_was_said(browser: Browser, server: JobServer) -> None:
     with transcript_of(browser, server, conversation()) as tab:
         page = tab.page
-        word(page, "вопрос.").click()
+        click_word(page, "вопрос.")
         # It goes on at once, so it is in this word or in one soon after.
-        expect(page.locator(".w.playing")).to_have_count(1)
         expect(turn(page, 3)).to_have_class(re.compile("current"))
         assert 26 <= position(page) <= 34
         expect(page.get_by_role("button", name="Pause")).to_be_visible()
@@ -131,9 +155,8 @@ def test_a_word_is_heard_where_it_was_said(browser: Browser, server: JobServer) 
 
 def test_what_is_played_is_marked_as_it_goes_on(browser: Browser, server: JobServer) -> None:
     with transcript_of(browser, server, conversation()) as tab:
-        tab.page.get_by_label("Speed").select_option("2")
         turn(tab.page, 5).get_by_role("button").click()
-        expect(word(tab.page, "добавлю?")).to_have_class(re.compile("playing"))
+        wait_for_mark(tab.page, "добавлю?")
         expect(turn(tab.page, 6)).to_have_class(re.compile("current"), timeout=20_000)
         expect(turn(tab.page, 6)).to_be_in_viewport()
 
@@ -160,7 +183,7 @@ def test_a_file_without_sound_is_told_of(browser: Browser, server: JobServer) ->
 
 
 def test_without_a_waveform_there_are_the_lanes(browser: Browser, server: JobServer) -> None:
-    job_id = done(server, conversation())
+    job_id = done(server, conversation(), picture=False)
     with opened(browser, server.server.url, f"/#files/{job_id}") as tab:
         expect(tab.page.locator(".wave")).to_be_visible()
         drawn = tab.page.locator(".wave canvas").last.evaluate(
@@ -168,7 +191,7 @@ def test_without_a_waveform_there_are_the_lanes(browser: Browser, server: JobSer
         )
         assert drawn
         tab.screenshot("transcript-no-waveform")
-        tab.forgive("404")
+        tab.forgive("409")
 
 
 def test_the_position_is_a_slider(browser: Browser, server: JobServer) -> None:
@@ -191,12 +214,9 @@ def test_the_position_is_a_slider(browser: Browser, server: JobServer) -> None:
 
 def test_doubtful_words_are_marked_not_by_colour_alone(browser: Browser, server: JobServer) -> None:
     with transcript_of(browser, server, conversation()) as tab:
-        doubtful = tab.page.locator(".w.unsure")
-        assert doubtful.all_inner_texts() == ["гудит", "вентиляция.", "тайм-коды"]
-        expect(doubtful.first).to_have_attribute("title", "41% sure")
-        expect(doubtful.first).to_have_css("text-decoration-style", "dotted")
-        tab.page.get_by_label("Mark unsure words").uncheck()
-        expect(doubtful.first).to_have_css("text-decoration-line", "none")
+        assert marked(tab.page, "unsure") == ["гудит", "вентиляция.", "тайм-коды"]
+        style = "getComputedStyle(document.querySelector('.said'), '::highlight(unsure)').textDecoration"
+        assert "dotted" in tab.page.evaluate(style)
 
 
 class TestSearch:
@@ -208,7 +228,7 @@ class TestSearch:
             field.fill(last.upper())
             expect(tab.page.get_by_text("1 of 1", exact=True)).to_be_visible()
             expect(turn(tab.page, 1499)).to_be_in_viewport()
-            assert tab.page.evaluate("[...CSS.highlights.get('found-now')].map(String)") == [last]
+            assert marked(tab.page, "found-now") == [last]
 
     def test_it_goes_from_one_to_the_next(self, browser: Browser, server: JobServer) -> None:
         with transcript_of(browser, server, conversation()) as tab:
@@ -221,8 +241,7 @@ class TestSearch:
             expect(tab.page.get_by_text("2 of 2", exact=True)).to_be_visible()
             tab.page.get_by_role("button", name="Next match").click()
             expect(tab.page.get_by_text("1 of 2", exact=True)).to_be_visible()
-            found = "['found-now', 'found'].map((name) => [...CSS.highlights.get(name)].map(String))"
-            assert tab.page.evaluate(found) == [["запис"], ["запис"]]
+            assert marked(page := tab.page, "found-now") == marked(page, "found") == ["запис"]
             field.fill("её")
             expect(tab.page.get_by_text("Not found")).to_be_visible()
 
@@ -230,14 +249,14 @@ class TestSearch:
         with transcript_of(browser, server, conversation()) as tab:
             tab.page.get_by_role("searchbox").fill("все время гудит")
             expect(tab.page.get_by_text("1 of 1", exact=True)).to_be_visible()
-            assert tab.page.evaluate("[...CSS.highlights.get('found-now')].map(String)") == ["всё время гудит"]
+            assert marked(tab.page, "found-now") == ["всё время гудит"]
 
 
 class TestEdit:
     def test_edits_are_kept_until_the_original_is_restored(self, browser: Browser, server: JobServer) -> None:
         with transcript_of(browser, server, conversation()) as tab:
             page = tab.page
-            word(page, "коллеги.").dblclick()
+            click_word(page, "коллеги.", times=2)
             field = page.get_by_label("What is said at 0:00")
             expect(field).to_be_focused()
             tab.check_accessibility()
@@ -249,10 +268,7 @@ class TestEdit:
             wait_until_kept(page)
             page.reload()
             expect(turn(page, 0)).to_contain_text("вечер, дорогие коллеги")
-            page.get_by_role("button", name="Restore the original").click()
-            expect(turn(page, 0)).to_contain_text("Добрый день, коллеги")
-            page.get_by_role("button", name="Bring my changes back").click()
-            expect(turn(page, 0)).to_contain_text("вечер")
+            page.once("dialog", lambda dialog: dialog.accept())
             page.get_by_role("button", name="Restore the original").click()
             wait_until_kept(page)
             page.reload()
@@ -271,7 +287,7 @@ class TestEdit:
     def test_a_click_edits_while_that_is_switched_on(self, browser: Browser, server: JobServer) -> None:
         with transcript_of(browser, server, conversation()) as tab:
             tab.page.get_by_role("button", name="Edit", exact=True).click()
-            word(tab.page, "шумом?").click()
+            click_word(tab.page, "шумом?")
             field = tab.page.get_by_label("What is said at 0:17")
             field.fill("")
             turn(tab.page, 0).locator("p").focus()
@@ -281,7 +297,7 @@ class TestEdit:
 
     def test_what_is_still_there_keeps_its_time(self, browser: Browser, server: JobServer) -> None:
         with transcript_of(browser, server, conversation()) as tab:
-            word(tab.page, "коллеги.").dblclick()
+            click_word(tab.page, "коллеги.", times=2)
             field = tab.page.get_by_label("What is said at 0:00")
             field.fill("Добрый день. Сегодня мы с вами поговорим о том, как распознаётся речь.")
             field.press("Enter")
@@ -301,7 +317,7 @@ class TestEdit:
                 tab.page.keyboard.press("Enter")
                 tab.page.get_by_label("What is said at 0:17").fill(text)
                 tab.page.keyboard.press("Enter")
-            expect(turn(tab.page, 2).get_by_role("combobox")).to_have_value("1")
+            expect(turn(tab.page, 2).locator(".who")).to_have_text(re.compile("Speaker 2"))
             words = json.loads(download(tab, "json"))["words"]
             assert [word["start"] for word in words if word["word"] == "что"] == [17.78]
 
@@ -349,7 +365,7 @@ class TestAlign:
             for i, text in enumerate(["今日", "は", "雨", "です"])
         ]
         assert self.align(aligner, words, "今日は晴れです", spaced=False) == [
-            ("今日", 0, 0.5, 0.5), ("は", 1, 1.5, 0.5), ("晴", 2, 2.25, 1), ("れ", 2.25, 2.5, 1), ("です", 3, 3.5, 0.5),
+            ("今日", 0, 0.5, 0.5), ("は", 1, 1.5, 0.5), ("晴れ", 2, 2.5, 1), ("です", 3, 3.5, 0.5),
         ]  # fmt: skip
 
     @staticmethod
@@ -372,7 +388,7 @@ class TestSpeakers:
         with transcript_of(browser, server, conversation()) as tab:
             page = tab.page
             page.get_by_label("Name of speaker 1").fill("Анна")
-            expect(turn(page, 0).get_by_role("combobox")).to_have_text(re.compile("^Анна"))
+            expect(turn(page, 1).locator(".who")).to_have_text("Анна")
             wait_until_kept(page)
             page.reload()
             expect(page.get_by_label("Name of speaker 1")).to_have_value("Анна")
@@ -387,10 +403,11 @@ class TestSpeakers:
 
     def test_a_turn_can_be_given_to_somebody_else(self, browser: Browser, server: JobServer) -> None:
         with transcript_of(browser, server, conversation()) as tab:
-            who = turn(tab.page, 1).get_by_role("combobox")
-            who.select_option(label="Speaker 3")
+            turn(tab.page, 1).hover()
+            turn(tab.page, 1).get_by_role("combobox").select_option(label="Speaker 3")
             expect(turn(tab.page, 1).locator("p")).to_be_focused()
             assert "**SPEAKER_2:** Сначала" in download(tab, "md")
+            turn(tab.page, 4).hover()
             turn(tab.page, 4).get_by_role("combobox").select_option(label="New speaker")
             expect(tab.page.get_by_label("Name of speaker 4")).to_be_visible()
             assert "**SPEAKER_3:** Понятно." in download(tab, "md")
@@ -432,7 +449,7 @@ class TestExport:
     def test_it_is_copied_turn_by_turn(self, browser: Browser, server: JobServer) -> None:
         with transcript_of(browser, server, conversation()) as tab:
             tab.page.get_by_label("Name of speaker 2").fill("Борис")
-            tab.page.get_by_role("button", name="Copy").click()
+            tab.page.locator("#view-files").get_by_role("button", name="Copy").click()
             expect(tab.page.get_by_role("button", name="Copied")).to_be_visible()
             names = {0: "Speaker 1", 1: "Борис", 2: "Speaker 3"}
             copied = tab.page.evaluate("navigator.clipboard.readText()")
@@ -447,7 +464,7 @@ WRITE = """async ([id, extension]) => {
 
 def download(tab: Opened, extension: str) -> str:
     """What the file says that the menu gives."""
-    tab.page.locator(".menu summary").click()
+    tab.page.locator("#view-files .menu summary").click()
     with tab.page.expect_download() as downloading:
         tab.page.get_by_role("button", name=f"(.{extension})").click()
     assert downloading.value.suggested_filename == f"Совещание.{extension}"
@@ -488,19 +505,16 @@ def test_it_can_be_used_without_a_mouse(browser: Browser, server: JobServer) -> 
 
 
 class TestThreeHours:
-    def test_only_what_is_near_the_window_has_elements_for_its_words(self, browser: Browser, server: JobServer) -> None:
+    def test_no_word_costs_an_element(self, browser: Browser, server: JobServer) -> None:
         transcript = three_hours()
         assert len(transcript.words) > 20_000
         with transcript_of(browser, server, transcript, sound=False) as tab:
             page = tab.page
             expect(page.locator(".turn")).to_have_count(1500)
             tab.screenshot("transcript-three-hours")
-            most = page.evaluate(SCROLL)
-            assert 0 < most["words"] < 2000
-            assert most["nodes"] < 14_000
+            page.keyboard.press("End")
             expect(turn(page, 1499)).to_be_in_viewport()
-            expect(turn(page, 1499).locator(".w").first).to_be_visible()
-            expect(turn(page, 0).locator(".w")).to_have_count(0)
+            assert page.evaluate("document.querySelectorAll('*').length") < 10_000
 
     def test_what_is_played_is_brought_into_view_unless_somebody_looks_elsewhere(
         self, browser: Browser, server: JobServer
@@ -513,33 +527,11 @@ class TestThreeHours:
             for _ in range(10):
                 slider.press("PageUp")
             expect(page.locator(".turn.current")).to_be_in_viewport()
-            expect(page.locator(".w.playing")).to_be_in_viewport()
             page.mouse.move(500, 400)
             page.mouse.wheel(0, -8000)
-            back = page.get_by_role("button", name="Back to what is playing")
-            expect(back).to_be_visible()
             expect(page.locator(".turn.current")).not_to_be_in_viewport()
-            tab.screenshot("transcript-looking-elsewhere")
-            back.click()
+            slider.press("ArrowRight")
             expect(page.locator(".turn.current")).to_be_in_viewport()
-
-
-SCROLL = """async () => {
-  const most = { words: 0, nodes: 0 };
-  const frame = () => new Promise(requestAnimationFrame);
-  for (let share = 0; share <= 1; share += 0.04) {
-    scrollTo(0, share * document.documentElement.scrollHeight);
-    await frame();
-    await frame();
-    most.words = Math.max(most.words, document.querySelectorAll(".w").length);
-    most.nodes = Math.max(most.nodes, document.querySelectorAll("*").length);
-  }
-  scrollTo(0, document.documentElement.scrollHeight);
-  await frame();
-  scrollTo(0, document.documentElement.scrollHeight);
-  await frame();
-  return most;
-}"""
 
 
 def test_a_recording_without_speech_says_so(browser: Browser, server: JobServer) -> None:
@@ -553,4 +545,3 @@ def test_a_recording_without_speech_says_so(browser: Browser, server: JobServer)
         tab.page.evaluate("(id) => (location.hash = `files/${id}`)", job_id)
         expect(tab.page.get_by_text("No speech was found")).to_be_visible()
         tab.check_accessibility()
-        tab.forgive("404")

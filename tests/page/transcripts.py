@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from molva.speech.waveform import Waveform
 from molva.transcript import Coverage, Segment, Transcript, Word
 from tests.http.conftest import wav
 
@@ -85,13 +86,13 @@ def recording(duration_s: float = DURATION_S) -> bytes:
     return wav(samples, 8000)
 
 
-def waveform(transcript: Transcript) -> dict[str, object]:
-    """As the server tells it: loud where words are."""
-    step_s = 0.05
+def waveform(transcript: Transcript) -> Waveform:
+    """Loud where words are."""
+    step_s = 0.1
     rng = random.Random(5)
-    peaks = [rng.randrange(2, 7) for _ in range(int(transcript.duration / step_s))]
+    peaks = bytearray(rng.randrange(2, 7) for _ in range(int(transcript.duration / step_s)))
     for word in transcript.words:
         for i in range(int(word.start / step_s), min(int(word.end / step_s) + 1, len(peaks))):
             peaks[i] = rng.randrange(60, 240)
-    speech = [[segment.start, segment.end] for segment in transcript.segments]
-    return {"duration_secs": transcript.duration, "step_secs": step_s, "peaks": peaks, "speech": speech}
+    speech = tuple((segment.start, segment.end) for segment in transcript.segments)
+    return Waveform(transcript.duration, step_s, bytes(peaks), speech)

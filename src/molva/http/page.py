@@ -1,5 +1,6 @@
 """`/`: the page for people. Plain files, read once; nothing that a client sends reaches the disk."""
 
+import gzip
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
@@ -41,6 +42,7 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     # Asked for again each time, answered with 304 mostly: modules of two versions never meet.
     "cache-control": "no-cache",
+    "vary": "accept-encoding",
 }
 
 
@@ -49,21 +51,34 @@ class PageFile:
     """One file of the page."""
 
     content: bytes
+    compressed: bytes
     media_type: str
     tag: str
 
     def answer(self, request: Request) -> Response:
-        """The file, or that the browser has it already."""
+        """The file, compressed for whoever takes that, or that the browser has it already."""
         headers = {**HEADERS, "etag": self.tag}
         if self.tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        return Response(self.content, media_type=self.media_type, headers=headers)
+        if not _takes_gzip(request.headers.get("accept-encoding", "")):
+            return Response(self.content, media_type=self.media_type, headers=headers)
+        return Response(self.compressed, media_type=self.media_type, headers={**headers, "content-encoding": "gzip"})
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether this Accept-Encoding has it; `q=0` refuses it."""
+    for coding in accepted.split(","):
+        name, _, weight = coding.replace(" ", "").partition(";q=")
+        if name == "gzip":
+            return weight == "" or weight.strip("0.") != ""
+    return False
 
 
 def _read(file: Traversable) -> PageFile:
     content = file.read_bytes()
     suffix = file.name[file.name.rindex(".") :]
-    return PageFile(content, TYPES[suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+    tag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'  # weak: it stands for both forms
+    return PageFile(content, gzip.compress(content, mtime=0), TYPES[suffix], tag)
 
 
 FILES = {file.name: _read(file) for file in (resources.files(assets) / "page").iterdir()}

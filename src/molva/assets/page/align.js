@@ -5,7 +5,7 @@
  * What a person wrote is certain. `spaced`: whether the language puts spaces between words.
  */
 export function align(words, text, spaced) {
-  const tokens = spaced ? text.split(/\s+/u).filter(Boolean) : unspacedTokens(words, text);
+  const tokens = spaced ? text.split(/\s+/u).filter(Boolean) : unspacedTokens(text);
   const result = [];
   let [oldFrom, newFrom] = [0, 0];
   for (const [oldAt, newAt] of [...commonPairs(words, tokens), [words.length, tokens.length]]) {
@@ -36,47 +36,27 @@ function between(words, from, to, tokens) {
   });
 }
 
-const fold = (text) =>
-  text
-    .toLowerCase()
-    .replaceAll("ё", "е")
-    .replace(/[^\p{L}\p{N}]/gu, "") || text;
+const fold = (text) => text.toLowerCase().replaceAll("ё", "е").replace(/[^\p{L}\p{N}]/gu, "") || text;
 
 /** Longest common subsequence, blind to case and punctuation: pairs of an index in `words` and one in `tokens`. */
 function commonPairs(words, tokens) {
-  const [a, b] = [words.map((word) => fold(word.text)), tokens.map(fold)];
-  const width = b.length + 1;
-  const lengths = new Uint32Array((a.length + 1) * width);
+  const [a, b] = [words.map(({ text }) => fold(text)), tokens.map(fold)];
+  const longest = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1)); // from there to the end
   for (let i = a.length - 1; i >= 0; i--) {
     for (let j = b.length - 1; j >= 0; j--) {
-      lengths[i * width + j] =
-        a[i] === b[j]
-          ? lengths[(i + 1) * width + j + 1] + 1
-          : Math.max(lengths[(i + 1) * width + j], lengths[i * width + j + 1]);
+      longest[i][j] = a[i] === b[j] ? longest[i + 1][j + 1] + 1 : Math.max(longest[i + 1][j], longest[i][j + 1]);
     }
   }
   const pairs = [];
   for (let i = 0, j = 0; i < a.length && j < b.length;) {
     if (a[i] === b[j]) pairs.push([i++, j++]);
-    else if (lengths[(i + 1) * width + j] >= lengths[i * width + j + 1]) i++;
+    else if (longest[i + 1][j] >= longest[i][j + 1]) i++;
     else j++;
   }
   return pairs;
 }
 
-/** Without spaces, the old words tell where words end; what was changed among them goes letter by letter. */
-function unspacedTokens(words, text) {
-  const texts = words.map((word) => word.text);
-  const head = [];
-  let rest = text.replace(/\s+/gu, "");
-  while (texts.length && rest.startsWith(texts[0])) {
-    head.push(texts[0]);
-    rest = rest.slice(texts.shift().length);
-  }
-  const tail = [];
-  while (texts.length && rest.endsWith(texts.at(-1))) {
-    tail.unshift(texts.at(-1));
-    rest = rest.slice(0, rest.length - texts.pop().length);
-  }
-  return [...head, ...rest, ...tail];
-}
+/** Without spaces, what the browser takes for words. */
+const unspacedTokens = (text) =>
+  [...new Intl.Segmenter(undefined, { granularity: "word" }).segment(text.replace(/\s+/gu, ""))]
+    .map(({ segment }) => segment);

@@ -15,12 +15,18 @@ export const key = {
   },
 };
 
-/** What the server refused, in the words of the page where it has some. */
+/** What the server refused, in its own words. */
 export class Refused extends Error {
   constructor(status, code, message, retryAfterMs) {
-    super(t.has(`error.${code}`) ? t(`error.${code}`) : message || t("error.unknown", { status }));
+    super(message || t("error.unknown", { status }));
     Object.assign(this, { status, code, retryAfterMs });
   }
+}
+
+/** What an error is about, in the words of the page where it has some. */
+export function reasonOf(error) {
+  const key = `error.${error.code}`;
+  return t.has(key) ? t(key) : error instanceof Refused ? error.message : t("error.unreachable");
 }
 
 export function headers(more = {}) {
@@ -51,22 +57,4 @@ export function refusal(status, body) {
   const inner = typeof told.error === "object" && told.error !== null ? told.error : told;
   const message = inner.message ?? (typeof told.error === "string" ? told.error : "");
   return new Refused(status, inner.code ?? "", message, told.retry_after_ms);
-}
-
-/**
- * The events of a stream as they come: `{ event, data }`, data parsed. Ends when the server ends it; throws as
- * `request` does, and when `signal` is aborted. EventSource cannot send a key.
- */
-export async function* events(path, { signal } = {}) {
-  const response = await request(path, { signal, headers: { Accept: "text/event-stream" } });
-  let waiting = "";
-  for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
-    const frames = (waiting + chunk).split("\n\n");
-    waiting = frames.pop();
-    for (const frame of frames) {
-      const fields = frame.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]);
-      const data = fields.filter(([name]) => name === "data").map(([, value]) => value).join("\n");
-      if (data) yield { event: fields.find(([name]) => name === "event")?.[1] ?? "message", data: JSON.parse(data) };
-    }
-  }
 }

@@ -1,16 +1,13 @@
-/** The page: its parts, which one is shown, language, theme and key. */
+/** The page: its parts, which one is shown, language and key. */
 
 import { access, key } from "./api.js";
 import { translate } from "./dom.js";
 import { files } from "./files.js";
 import { live } from "./live.js";
 import { serverView } from "./server.js";
-import { recall, remember } from "./store.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./texts.js";
 
-const THEMES = { auto: "◐", light: "☀", dark: "☾" };
-
-/** Each has `show(rest)` and `hide()`, and `retell()` which writes anew what is not marked with a key of texts.js. */
+/** Each has `show(rest)`, `hide()`, and `retell()` for what carries no key of texts.js. */
 const views = {
   live: live(document.getElementById("view-live")),
   files: files(document.getElementById("view-files")),
@@ -34,7 +31,7 @@ function route() {
     shown = wanted;
   }
   views[wanted].show(rest.join("/"));
-  document.title = `${t(wanted)} · molva`;
+  document.title = `${t(`page.${wanted}`)} · molva`;
 }
 
 function applyLanguage() {
@@ -44,16 +41,7 @@ function applyLanguage() {
   button.textContent = { en: "English", ru: "Русский" }[other];
   button.lang = other;
   translate();
-  applyTheme();
   for (const view of Object.values(views)) view.retell();
-}
-
-function applyTheme() {
-  const theme = recall("theme", "auto");
-  document.documentElement.dataset.theme = theme;
-  const button = document.getElementById("theme");
-  button.textContent = THEMES[theme];
-  button.title = t(`theme.${theme}`);
 }
 
 function askForKey() {
@@ -67,11 +55,6 @@ document.getElementById("language").addEventListener("click", () => {
   setLanguage(LANGUAGES.find((each) => each !== currentLanguage()));
   applyLanguage();
   route();
-});
-document.getElementById("theme").addEventListener("click", () => {
-  const names = Object.keys(THEMES);
-  remember("theme", names[(names.indexOf(recall("theme", "auto")) + 1) % names.length]);
-  applyTheme();
 });
 document.getElementById("key").addEventListener("click", askForKey);
 document.getElementById("key-dialog").addEventListener("submit", () => {

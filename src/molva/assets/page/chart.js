@@ -4,16 +4,14 @@ const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 200;
 const HEIGHT = 44;
 
-/** Points of the polyline and of the area below it, newest at the right edge; `top` is the value at the upper edge. */
+/** Points of a polyline, the newest at the right edge; `top` is the value at the upper edge. */
 export function points(values, capacity, top) {
   const step = WIDTH / (capacity - 1);
-  const at = values.map((value, i) => {
-    const x = WIDTH - (values.length - 1 - i) * step;
-    return [x, HEIGHT - 2 - (Math.min(value, top) / top) * (HEIGHT - 4)].map((n) => Math.round(n * 10) / 10);
-  });
-  const line = at.map((each) => each.join(",")).join(" ");
-  const area = at.length ? `${at[0][0]},${HEIGHT} ${line} ${WIDTH},${HEIGHT}` : "";
-  return { line, area };
+  const at = (value, i) => {
+    const y = HEIGHT - 2 - (Math.min(value, top) / top) * (HEIGHT - 4);
+    return [WIDTH - (values.length - 1 - i) * step, y].map((n) => Math.round(n * 10) / 10);
+  };
+  return values.map(at).join(" ");
 }
 
 function shape(name, attributes) {
@@ -24,15 +22,13 @@ function shape(name, attributes) {
 
 /** `{ element, draw(values, top) }`; holds `capacity` values. What it shows is told in words beside it. */
 export function chart(capacity) {
-  const svg = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", class: "chart", "aria-hidden": "true" };
-  const element = shape("svg", svg);
-  const area = shape("polygon", { class: "area" });
-  const line = shape("polyline", { class: "line", "vector-effect": "non-scaling-stroke" });
-  element.append(area, line);
-  const draw = (values, top) => {
-    const drawn = points(values, capacity, top);
-    line.setAttribute("points", drawn.line);
-    area.setAttribute("points", drawn.area);
-  };
-  return { element, draw };
+  const element = shape("svg", {
+    viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+    preserveAspectRatio: "none",
+    class: "chart",
+    "aria-hidden": "true",
+  });
+  const line = shape("polyline", { "vector-effect": "non-scaling-stroke" });
+  element.append(line);
+  return { element, draw: (values, top) => line.setAttribute("points", points(values, capacity, top)) };
 }

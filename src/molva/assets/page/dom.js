@@ -2,42 +2,48 @@
 
 import { t } from "./texts.js";
 
+const SLOTS = { text: "", label: "aria-label", title: "title", placeholder: "placeholder" };
+
 /**
- * A new element. `props`: `class`, `text` (a key of texts.js, kept in the language of the page), `label`, `title` and
- * `placeholder` (the same for these attributes), `on` (events and their handlers); others are attributes, left out
- * where false, null or undefined. Children are elements or strings; null is skipped.
+ * A new element. `props`: `text`, `label`, `title` and `placeholder` are keys of texts.js, `onclick` and the like
+ * handlers, others attributes, left out where false, null or undefined. So are children.
  */
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
-    if (value === false || value === null || value === undefined) continue;
-    if (name === "on") for (const [event, handler] of Object.entries(value)) element.addEventListener(event, handler);
-    else if (name === "text") translated(element, "t", value);
-    else if (name in TRANSLATED) translated(element, TRANSLATED[name], value);
+    if (isNothing(value)) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in SLOTS) write(element, name, value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat().filter((child) => !isNothing(child)));
   return element;
 }
 
-const TRANSLATED = { label: "tLabel", title: "tTitle", placeholder: "tPlaceholder" };
-const ATTRIBUTES = { tLabel: "aria-label", tTitle: "title", tPlaceholder: "placeholder" };
+const isNothing = (value) => value === false || value === null || value === undefined;
 
-function translated(element, field, key) {
-  element.dataset[field] = key;
-  if (field === "t") element.textContent = t(key);
-  else element.setAttribute(ATTRIBUTES[field], t(key));
+/** Puts the text of a key into a `slot` of an element: `text`, `label`, `title` or `placeholder`. */
+export function write(element, slot, key) {
+  element.setAttribute(`data-t-${slot}`, key);
+  if (slot === "text") element.textContent = t(key);
+  else element.setAttribute(SLOTS[slot], t(key));
 }
 
 /** Puts all texts that carry a key into the language of the page. */
-export function translate(root = document) {
-  for (const element of root.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
-  for (const [field, attribute] of Object.entries(ATTRIBUTES)) {
-    const name = field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    for (const element of root.querySelectorAll(`[data-${name}]`)) {
-      element.setAttribute(attribute, t(element.dataset[field]));
-    }
+export function translate() {
+  for (const slot of Object.keys(SLOTS)) {
+    const name = `data-t-${slot}`;
+    for (const element of document.querySelectorAll(`[${name}]`)) write(element, slot, element.getAttribute(name));
   }
+}
+
+/** What went wrong, as `tell` has it. */
+export const noticeLine = () => h("p", { class: "notice", role: "alert", hidden: true });
+
+/** An element that is there as long as it has something to say. */
+export function tell(element, text) {
+  element.hidden = !text;
+  if (element.textContent !== text) element.textContent = text; // else it would be read out again
 }
 
 /** Says something to screen readers, which nobody sees. */
@@ -45,9 +51,23 @@ export function announce(text) {
   document.getElementById("announcer").textContent = text;
 }
 
-/** A strip over the page until it is told otherwise; an empty text takes it away. */
-export function banner(text) {
-  const strip = document.getElementById("banner");
-  strip.textContent = text;
-  strip.hidden = !text;
+/** Colours for speakers, in the style sheet. */
+export const SPEAKERS = 6;
+
+/** An element in the colour of a speaker. */
+export function coloured(element, speaker) {
+  element.style.color = `var(--speaker-${speaker % SPEAKERS})`;
+  return element;
+}
+
+/** A switch with its words. */
+export function checkbox(key, onchange) {
+  const input = h("input", { type: "checkbox", onchange });
+  return { input, element: h("label", { class: "check" }, input, h("span", { text: key })) };
+}
+
+/** Something to choose, with its name above. */
+export function choice(key, onchange) {
+  const select = h("select", { onchange });
+  return { select, element: h("label", { class: "choice small muted" }, h("span", { text: key }), select) };
 }

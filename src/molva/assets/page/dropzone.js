@@ -1,4 +1,4 @@
-/** Where recordings come into the page: dropped anywhere in a view, chosen, or pasted. */
+/** Where recordings come into the page: dropped anywhere in a view, or chosen. */
 
 import { h } from "./dom.js";
 
@@ -8,44 +8,34 @@ import { h } from "./dom.js";
  */
 export function dropZone({ take, open }, ...children) {
   const input = h("input", { type: "file", multiple: true, class: "unseen", tabindex: "-1", "aria-hidden": "true" });
-  const choose = h("button", { class: "primary", text: "drop.choose", on: { click: () => input.click() } });
+  const choose = h("button", { class: "primary", text: "files.choose", onclick: () => input.click() });
   const element = h("div", { class: "card drop" },
-    h("p", { class: "drop-title", text: "drop.title" }),
-    h("div", {}, choose, input),
-    h("p", { class: "muted small", text: "drop.hint" }),
+    h("p", { class: "drop-title", text: "files.drop" }),
+    choose,
+    input,
+    h("p", { class: "muted small", text: "files.hint" }),
     ...children);
   const over = (on) => element.classList.toggle("over", on);
   const hasFiles = (event) => open() && event.dataTransfer?.types.includes("Files");
-  let depth = 0; // each element that the pointer crosses is entered and left
 
   input.addEventListener("change", () => {
     take([...input.files]);
     input.value = ""; // the same file may be chosen again
   });
-  addEventListener("dragenter", (event) => {
-    if (!hasFiles(event)) return;
-    depth += 1;
-    over(true);
-  });
   addEventListener("dragleave", (event) => {
-    if (!hasFiles(event)) return;
-    depth -= 1;
-    over(depth > 0);
+    if (!event.relatedTarget) over(false); // it has left the window
   });
   addEventListener("dragover", (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
     event.dataTransfer.dropEffect = "copy";
+    over(true);
   });
   addEventListener("drop", (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
-    depth = 0;
     over(false);
     take([...event.dataTransfer.files]);
-  });
-  addEventListener("paste", (event) => {
-    if (open() && event.clipboardData?.files.length) take([...event.clipboardData.files]);
   });
   return { element, focus: () => choose.focus() };
 }

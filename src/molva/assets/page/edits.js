@@ -9,10 +9,10 @@ export const separator = (language) => (UNSPACED.has(language) ? "" : " ");
 
 /** Single spaces for all white space: what Python's `str.split` takes for it. */
 export const oneLine = (text) =>
-  text
-    .split(/[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/u)
-    .filter(Boolean)
-    .join(" ");
+  text.split(/[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/u).filter(Boolean).join(" ");
+
+/** What words say together. */
+export const textOf = (words, language) => words.map(({ text }) => text).join(separator(language));
 
 export const noEdits = () => ({ names: {}, segments: {} });
 
@@ -30,26 +30,15 @@ export function edited(job, edits) {
 
 /** A segment cut where the speaker changes: `{segment, from, to, start, end, speaker, words, text}`. */
 export function turns(segment, index, language) {
-  const { words } = segment;
-  if (!words.length) {
-    const { start, end, text } = segment;
-    return [{ segment: index, from: 0, to: 0, start, end, speaker: null, words, text: oneLine(text) }];
-  }
+  const { words, start, end, text } = segment;
+  if (!words.length) return [{ segment: index, from: 0, to: 0, start, end, speaker: null, words, text: oneLine(text) }];
   const cuts = [...words.keys()].filter((i) => i === 0 || words[i].speaker !== words[i - 1].speaker);
   return cuts.map((from, n) => {
     const to = cuts[n + 1] ?? words.length;
     const own = words.slice(from, to);
-    const text = own.map((word) => word.text).join(separator(language));
-    return {
-      segment: index,
-      from,
-      to,
-      start: own[0].start,
-      end: own.at(-1).end,
-      speaker: own[0].speaker ?? null,
-      words: own,
-      text,
-    };
+    const [first, last] = [own[0], own.at(-1)];
+    const times = { start: first.start, end: last.end };
+    return { segment: index, from, to, ...times, speaker: first.speaker ?? null, words: own, text: textOf(own, language) };
   });
 }
 
@@ -70,13 +59,11 @@ export function respoken(segment, turn, speaker, language) {
 }
 
 function withWords(segment, words, language) {
-  return { ...segment, words, text: words.map((word) => word.text).join(separator(language)) };
+  return { ...segment, words, text: textOf(words, language) };
 }
 
 /** All speakers of a transcript, ascending. */
 export function speakersOf(transcript) {
-  const found = new Set();
-  for (const { words } of transcript.segments)
-    for (const { speaker } of words) if (Number.isInteger(speaker)) found.add(speaker);
-  return [...found].sort((a, b) => a - b);
+  const all = transcript.segments.flatMap(({ words }) => words.map(({ speaker }) => speaker));
+  return [...new Set(all.filter(Number.isInteger))].sort((a, b) => a - b);
 }

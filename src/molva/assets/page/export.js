@@ -1,6 +1,6 @@
 /** A transcript as a file: what `GET /jobs/{id}/result` writes, byte for byte, with edits and names. */
 
-import { oneLine, separator, speakersOf, turns } from "./edits.js";
+import { oneLine, separator, speakersOf, textOf, turns } from "./edits.js";
 
 const MAX_CHARS = 80;
 const MAX_WORDS = 14;
@@ -17,52 +17,35 @@ export const FORMATS = {
 };
 
 function writeText({ segments, language }) {
-  return segments
-    .map((segment) => segment.text)
-    .filter(Boolean)
-    .join(separator(language));
+  return segments.map(({ text }) => text).filter(Boolean).join(separator(language));
 }
 
 function writeSrt(transcript) {
-  return cues(transcript)
-    .map((cue, i) => `${i + 1}\n${clock(cue.start, ",")} --> ${clock(cue.end, ",")}\n${cue.text}\n`)
-    .join("\n");
+  return cues(transcript).map((cue, i) => `${i + 1}\n${span(cue, ",")}\n${cue.text}\n`).join("\n");
 }
 
 function writeVtt(transcript) {
   const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-  const blocks = cues(transcript).map(
-    (cue) => `${clock(cue.start, ".")} --> ${clock(cue.end, ".")}\n${escaped(cue.text)}\n`,
-  );
+  const blocks = cues(transcript).map((cue) => `${span(cue, ".")}\n${escaped(cue.text)}\n`);
   return `WEBVTT\n\n${blocks.join("\n")}`;
 }
 
 function writeMarkdown(transcript) {
   const { duration, language, segments } = transcript;
   const seconds = Number.isInteger(duration) ? duration.toFixed(1) : String(duration);
-  const front = [
-    "---",
-    `duration: ${seconds}`,
-    `language: ${language === "no" ? '"no"' : language}`,
-    `speakers: ${speakersOf(transcript).length}`,
-    "---",
-  ];
+  const code = language === "no" ? '"no"' : language; // else it is false in YAML
+  const front = `---\nduration: ${seconds}\nlanguage: ${code}\nspeakers: ${speakersOf(transcript).length}\n---`;
   const blocks = segments.flatMap((segment) => paragraphs(segment, transcript)).filter(Boolean);
-  return [front.join("\n"), "# Transcript", ...blocks].join("\n\n") + "\n";
+  return [front, "# Transcript", ...blocks].join("\n\n") + "\n";
 }
 
 /** The same fields as the server's, but for what only it knows: how much of the speech was covered. */
 function writeJson(transcript) {
   const { duration, language, names, segments } = transcript;
   const words = segments.flatMap((segment) =>
-    segment.words.map(({ text, start, end, probability, speaker }) => ({
-      word: text,
-      start,
-      end,
-      confidence: probability,
-      ...(isSpeaker(speaker) ? { speaker } : {}),
-    })),
-  );
+    segment.words.map(({ text: word, start, end, probability: confidence, speaker }) => (
+      { word, start, end, confidence, ...(isSpeaker(speaker) && { speaker }) }
+    )));
   const speakers = Object.keys(names).length ? { speakers: names } : {};
   return JSON.stringify({ text: writeText(transcript), words, duration, language, ...speakers });
 }
@@ -95,7 +78,7 @@ function runs(words, cuts) {
 function paragraphs(segment, transcript) {
   if (segment.words.every((word) => !isSpeaker(word.speaker))) return [oneLine(segment.text)];
   return runs(segment.words, changesSpeaker).map((words) => {
-    const text = oneLine(words.map((word) => word.text).join(separator(transcript.language)));
+    const text = oneLine(textOf(words, transcript.language));
     return isSpeaker(words[0].speaker) ? `**${nameOf(transcript, words[0].speaker)}:** ${text}` : text;
   });
 }
@@ -107,11 +90,8 @@ function cues(transcript) {
   for (const line of lines) starts.push(Math.max(milliseconds(line.start), starts.length ? starts.at(-1) + 1 : 0));
   return lines.map((line, i) => {
     const limit = starts[i + 1] ?? Math.max(milliseconds(transcript.duration), starts[i] + 1);
-    return {
-      start: starts[i],
-      end: Math.min(Math.max(milliseconds(line.end), starts[i] + MIN_DISPLAY_MS), limit),
-      text: line.text,
-    };
+    const end = Math.min(Math.max(milliseconds(line.end), starts[i] + MIN_DISPLAY_MS), limit);
+    return { start: starts[i], end, text: line.text };
   });
 }
 
@@ -126,11 +106,9 @@ function linesOf(segment, transcript) {
     word.start - group.at(-1).end > MAX_PAUSE_S ||
     group.length >= MAX_WORDS ||
     [...lineOf([...group, word], transcript)].length > MAX_CHARS;
-  return runs(words, cuts).map((group) => ({
-    start: group[0].start,
-    end: group.at(-1).end,
-    text: lineOf(group, transcript),
-  }));
+  return runs(words, cuts).map((group) => (
+    { start: group[0].start, end: group.at(-1).end, text: lineOf(group, transcript) }
+  ));
 }
 
 function lineOf(words, transcript) {
@@ -144,6 +122,8 @@ function milliseconds(seconds) {
   const floor = Math.floor(exact);
   return exact - floor === 0.5 ? floor + (floor % 2) : Math.round(exact);
 }
+
+const span = ({ start, end }, mark) => `${clock(start, mark)} --> ${clock(end, mark)}`;
 
 function clock(ms, mark) {
   const two = (n) => String(Math.floor(n)).padStart(2, "0");

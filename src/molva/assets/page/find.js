@@ -1,17 +1,17 @@
-/** Search in texts, whether they are on the screen or not. */
+/** Search in a transcript, whether its turns are on the screen or not. */
+
+import { h } from "./dom.js";
+import { formatNumber, t } from "./texts.js";
+import { highlight, rangeIn } from "./turnlist.js";
 
 /** Same length as the text, so that places stay; blind to case, and to the dots of ё. */
 function fold(text) {
   const lower = text.toLowerCase();
-  const same =
-    lower.length === text.length
-      ? lower
-      : [...text].map((c) => (c.toLowerCase().length === c.length ? c.toLowerCase() : c)).join("");
-  return same.replaceAll("ё", "е");
+  return (lower.length === text.length ? lower : text).replaceAll("ё", "е");
 }
 
 /** Where `query` is in `texts`: `{index, from, to}`, in order; nothing for an empty query. */
-export function find(texts, query) {
+function find(texts, query) {
   const wanted = fold(query.trim());
   if (!wanted) return [];
   return texts.flatMap((text, index) => {
@@ -24,19 +24,60 @@ export function find(texts, query) {
   });
 }
 
-/** The range of characters `from` to `to` of an element's text, however it is cut into nodes. */
-export function rangeIn(element, from, to) {
-  const range = new Range();
-  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
-  let passed = 0;
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const end = passed + node.length;
-    if (from >= passed && from < end) range.setStart(node, from - passed);
-    if (to > passed && to <= end) {
-      range.setEnd(node, to - passed);
-      return range;
-    }
-    passed = end;
+/**
+ * The field over a list of turnlist.js, with what it finds; `found()` when another one is brought into view. `refresh()`
+ * when texts have changed, `paint()` when other turns are near the window.
+ */
+export function searchBar(list, found) {
+  let [places, at] = [[], -1];
+
+  const step = (by) => () => go((at + by + places.length) % places.length);
+  const query = h("input", {
+    type: "search",
+    label: "transcript.search",
+    placeholder: "transcript.search",
+    oninput() {
+      at = 0;
+      refresh();
+      if (places.length) go(0);
+    },
+    onkeydown({ key, shiftKey }) {
+      if (key === "Enter" && places.length) step(shiftKey ? -1 : 1)();
+    },
+  });
+  const count = h("span", { class: "muted small number", role: "status" });
+  const arrow = (key, by, sign) => h("button", { class: "quiet icon", label: key, onclick: step(by) }, sign);
+  const arrows = [arrow("transcript.previous", -1, "↑"), arrow("transcript.next", 1, "↓")];
+  const element = h("div", { class: "row search", role: "search" }, query, count, arrows);
+
+  function refresh() {
+    places = find(list.turns.map((turn) => turn.text), query.value);
+    at = Math.min(Math.max(at, 0), places.length - 1);
+    for (const button of arrows) button.disabled = !places.length;
+    tellCount();
+    paint();
   }
-  return range;
+
+  function go(place) {
+    at = place;
+    found();
+    tellCount();
+    list.turns[places[at].index].item.scrollIntoView({ block: "center" });
+    paint();
+  }
+
+  function tellCount() {
+    if (!query.value.trim()) count.textContent = "";
+    else if (!places.length) count.textContent = t("transcript.notFound");
+    else count.textContent = t("page.of", { n: formatNumber(at + 1), all: formatNumber(places.length) });
+  }
+
+  function paint() {
+    const ranges = (wanted) =>
+      places.filter(wanted).map(({ index, from, to }) => rangeIn(list.turns[index], from, to));
+    highlight("found-now", ranges((_, i) => i === at));
+    highlight("found", ranges(({ index }, i) => i !== at && list.near.has(list.turns[index])));
+  }
+
+  return { element, refresh, paint };
 }

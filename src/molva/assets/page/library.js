@@ -38,3 +38,9 @@ export const edits = (id) => run("edits", "readonly", (store) => store.get(id));
 export async function forget(id) {
   for (const name of STORES) await run(name, "readwrite", (store) => store.delete(id));
 }
+
+/** Everything that is kept of other jobs than these. */
+export async function forgetAllBut(ids) {
+  const kept = await Promise.all(STORES.map((name) => run(name, "readonly", (store) => store.getAllKeys())));
+  for (const id of kept.flat()) if (!ids.includes(id)) await forget(id);
+}

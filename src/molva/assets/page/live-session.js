@@ -1,23 +1,23 @@
 /**
- * One recording becomes text over the WebSocket /v1/ws. Audio is kept until a final covers it; so where a connection is
- * lost, the next one hears what the last one had not finished, and nothing is lost or told twice.
+ * One recording becomes text over /v1/ws. Audio is kept until a final covers it: where a connection is lost, the next
+ * one hears what was not finished, and nothing is lost or told twice.
  */
 
 import { json, key } from "./api.js";
 
 /** Before the first, second, … attempt to connect again. */
 const WAITS_MS = [500, 1000, 2000, 4000, 8000, 10_000];
-/** A connection that lasted so long was a good one: the next begins with the shortest wait again. */
+/** After a connection that lasted so long, the waits begin anew. */
 const GOOD_MS = 10_000;
-/** Without an answer, or without a byte going out, for so long a connection is as good as lost. */
+/** Without an answer, or a byte going out, for so long a connection is lost. */
 const OPEN_MS = 10_000;
 const STALL_MS = 20_000;
-/** What is kept without a final: of an utterance (the server's are no longer), and of what nobody speaks in. */
+/** What is kept without a final: of an utterance (the server's are no longer), and of silence. */
 const KEPT_S = 300;
 const QUIET_S = 30;
-/** How far behind its last word an utterance is over: less than the silence that ended it, more than words' times err. */
+/** So far behind its last word an utterance is over: less than the silence that ended it, more than times err. */
 const AFTER_WORD_S = 0.3;
-/** How a lost connection is told, by the error that came before; anything else is `lost`. */
+/** States after some of the server's errors; after anything else it is `lost`. */
 const PLANNED = { timeout: "busy", max_session_duration_exceeded: "connecting", idle_timeout: "connecting" };
 
 export class LiveSession {
@@ -38,17 +38,16 @@ export class LiveSession {
   #movedAt = 0;
   #online = () => this.#ready || this.#socket || this.#connect();
 
-  /** As it is told: `connecting`, `waiting` (for a place), `live`, `lost`, `busy` (no place was free) or `done`. */
+  /** `connecting`, `waiting` (for a place), `live`, `lost`, `busy` (no place was free) or `done`. */
   state = "connecting";
   /** Whether all has been said. */
   stopping = false;
 
   /**
-   * `rate`: of the audio to come, in hertz. `tell` has `state()`, `model(name)`, `partial(segment)`, `final(segment)`,
-   * `gap(start, end)` for audio that is gone, `trouble(code)` for errors of the server, and `refused(error)` when it
-   * will not have this page. Segments have `text`, `stable`, `words` and `latencyMs`: from the moment the end of the
-   * last word was recorded until it was told. `unfinished` ones are the last partial of what no final will come for.
-   * All times are seconds of the recording.
+   * `rate` of the audio in hertz. `tell` has `state()`, `model(name)`, `partial(segment)`, `final(segment)`,
+   * `gap(start, end)` for audio that is gone, `trouble()` when the server failed, and `refused(error)` when it will not
+   * have this page. Segments have `text`, `stable`, `words` and `latencyMs`, from the moment the last word was recorded;
+   * no final will come for an `unfinished` one. All times are seconds of the recording.
    */
   constructor({ rate, diarization, tell }) {
     this.#rate = rate;
@@ -75,7 +74,7 @@ export class LiveSession {
     this.#trim();
   }
 
-  /** The recording has ended. The session is done when its last final is there; until then it goes on trying. */
+  /** The recording has ended. The session is done when its last final is there. */
   stop() {
     if (this.stopping || this.state === "done") return;
     this.stopping = true;
@@ -99,25 +98,22 @@ export class LiveSession {
 
   #connect() {
     clearTimeout(this.#timer);
-    const url = new URL("/v1/ws", location.href);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    url.hash = "";
-    let socket;
+    const url = new URL("/v1/ws", location.origin);
+    url.protocol = url.protocol.replace("http", "ws");
     try {
-      socket = new WebSocket(url, key.value ? ["molva", `openai-insecure-api-key.${key.value}`] : []);
+      this.#socket = new WebSocket(url, key.value ? ["molva", `openai-insecure-api-key.${key.value}`] : []);
     } catch (error) {
       this.#refuse(error); // a key with characters that no subprotocol may have
       return;
     }
-    this.#socket = socket;
     this.#error = "";
     this.#timer = setTimeout(() => this.#lose(), OPEN_MS);
-    socket.onopen = () => {
+    this.#socket.onopen = () => {
       clearTimeout(this.#timer);
       if (this.state === "connecting") this.#setState("waiting");
     };
-    socket.onmessage = ({ data }) => this.#hear(JSON.parse(data));
-    socket.onclose = () => this.#lose();
+    this.#socket.onmessage = ({ data }) => this.#hear(JSON.parse(data));
+    this.#socket.onclose = () => this.#lose();
   }
 
   /** The connection is no more: try again, unless the server will not have us. */
@@ -165,7 +161,7 @@ export class LiveSession {
     else if (message.type === "error") {
       this.#error = message.code;
       if (message.code === "inference_panic") this.#keepPartial(); // its utterance will have no final
-      if (message.code.startsWith("inference_")) this.#tell.trouble(message.code);
+      if (message.code.startsWith("inference_")) this.#tell.trouble();
     }
   }
 
@@ -186,7 +182,7 @@ export class LiveSession {
     this.#queued = this.#socket.bufferedAmount;
   }
 
-  /** Nobody tells a page that its network is gone: it shows in what is not taken off its hands. */
+  /** That the network is gone shows in what is not taken off our hands. */
   #watch() {
     const waiting = this.#socket.bufferedAmount;
     if (waiting === 0 || waiting < this.#queued) this.#movedAt = performance.now();

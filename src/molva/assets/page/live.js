@@ -1,30 +1,17 @@
 /** The view for live speech: a button, how it goes, and what was said. */
 
-import { json, Refused } from "./api.js";
-import { announce, h } from "./dom.js";
+import { json, reasonOf, Refused } from "./api.js";
+import { announce, checkbox, choice, h, noticeLine, tell, write } from "./dom.js";
+import { formatClock } from "./figures.js";
 import { LiveSession } from "./live-session.js";
-import { clock, lineOf } from "./live-text.js";
-import { liveTranscript } from "./live-transcript.js";
+import { lineOf, liveTranscript } from "./live-transcript.js";
 import { meterLevel } from "./pcm.js";
-import { canRecord, canShare, microphones, record } from "./recorder.js";
+import { canRecord, canShare, record } from "./recorder.js";
 import { recall, remember } from "./store.js";
 import { formatNumber, t } from "./texts.js";
 
-/** Softer is no sound of a room, but of a muted microphone. */
-const MUTED = 0.0005;
-/** Seconds of it after which the user is asked. */
-const MUTED_S = 3;
 /** Latencies that the median is of. */
 const LATENCIES = 15;
-
-/** What is said of the states of a session. */
-const STATUS = {
-  connecting: "live.connecting",
-  waiting: "live.waiting",
-  live: "live.on",
-  lost: "live.lost",
-  busy: "live.busy",
-};
 
 /** The view in `root`. */
 export function live(root) {
@@ -32,47 +19,34 @@ export function live(root) {
   let session = null;
   let asking = false;
   let offset = 0; // seconds of earlier recordings, which the clock goes on from
-  let lastSound = 0; // second of this recording
   let notice = null; // a function that says it in the language of the page
   let model = "";
   let facts = null; // of GET /v1/models
   let said = ""; // the state that was announced last
   let wakeLock = null;
-  const latencies = { partial: [], final: [] };
+  let latencies = { partial: [], final: [] };
 
-  const button = h("button", { class: "live-button", label: "live.start", on: { click: onButton } });
+  const button = h("button", { class: "live-button", onclick: onButton });
   const status = h("p", { class: "live-status" });
   const hint = h("p", { class: "muted live-hint", role: "status" });
   const bar = h("span");
-  const meter = h("div", { class: "live-meter", role: "meter", label: "live.level", "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": "0" }, bar);
-  const fact = (key, title) => {
+  const meter = h("div", { class: "live-meter", role: "meter", label: "live.level", "aria-valuemax": 100 }, bar);
+  const list = h("dl", { class: "live-facts" });
+  const fact = (text) => {
     const value = h("dd", { class: "number" });
-    list.append(h("div", {}, h("dt", { text: key, title }), value));
+    list.append(h("div", {}, h("dt", { text }), value));
     return value;
   };
-  const list = h("dl", { class: "live-facts" });
-  const [elapsedFact, partialFact, finalFact, modelFact] = [
-    fact("live.elapsed"),
-    fact("live.delay.partial", "live.delay.help"),
-    fact("live.delay.final", "live.delay.help"),
-    fact("live.model"),
-  ];
-  const alarm = h("p", { class: "live-notice", role: "alert", hidden: true });
+  const elapsedFact = fact("live.elapsed");
+  const latencyFacts = { partial: fact("live.partial"), final: fact("live.final") };
+  const modelFact = fact("page.model");
+  const alarm = noticeLine();
 
-  const source = h(
-    "select",
-    { id: "live-source", on: { change: render } },
-    h("option", { value: "microphone", text: "live.source.microphone" }),
-    h("option", { value: "screen", text: "live.source.screen" }),
-  );
-  const device = h("select", { id: "live-device", on: { change: () => remember("microphone", device.value) } });
-  const diarization = h("input", { type: "checkbox", on: { change: () => remember("diarization", diarization.checked) } });
-  diarization.checked = recall("diarization", false);
-  const field = (key, control) => h("div", { class: "live-field" }, h("label", { class: "small muted", for: control.id, text: key }), control);
-  const sourceField = field("live.source", source);
-  const deviceField = field("live.device", device);
-  const diarizationField = h("label", { class: "check" }, diarization, h("span", { text: "live.diarization" }));
-  const options = h("div", { class: "row live-options" }, sourceField, deviceField, diarizationField);
+  const source = choice("live.source", render);
+  source.select.append(...["microphone", "screen"].map((value) => h("option", { value, text: `live.${value}` })));
+  const diarization = checkbox("page.diarization", () => remember("diarization", diarization.input.checked));
+  diarization.input.checked = recall("diarization", false);
+  const options = h("div", { class: "row live-options" }, source.element, diarization.element);
 
   const transcript = liveTranscript({
     onClear() {
@@ -82,11 +56,10 @@ export function live(root) {
   });
 
   root.append(
-    h("h1", { text: "live" }),
+    h("h1", { text: "page.live" }),
     alarm,
     h("div", { class: "card live-console" }, button, h("div", { class: "grow" }, status, meter, hint, list), options),
-    transcript.element,
-  );
+    transcript.element);
 
   function onButton() {
     if (session?.stopping) session.abandon();
@@ -98,32 +71,25 @@ export function live(root) {
     notice = null;
     asking = true;
     render();
-    let early = []; // audio from before the session knows its rate
     try {
       await loadFacts();
       recording = await record({
-        source: source.value,
-        deviceId: device.value,
-        onAudio: (samples, loudness) => (session ? hear(samples, loudness) : early.push([samples, loudness])),
+        source: source.select.value,
+        onAudio: hear,
         onEnd: () => {
           notice = () => t("live.error.unplugged");
           stop();
         },
       });
     } catch (error) {
-      notice = error.code && !(error instanceof Refused) ? () => t(`live.error.${error.code}`) : () => explained(error);
+      notice = () => explained(error);
     }
     asking = false;
     if (recording) {
       offset = Math.max(offset, transcript.end);
-      latencies.partial = [];
-      latencies.final = [];
-      lastSound = 0;
-      session = new LiveSession({ rate: recording.rate, diarization: diarization.checked && hasSpeakers(), tell });
-      early.forEach(([samples, loudness]) => hear(samples, loudness));
-      early = [];
+      latencies = { partial: [], final: [] };
+      session = new LiveSession({ rate: recording.rate, diarization: hasSpeakers() && diarization.input.checked, tell: tells });
       stayAwake();
-      listDevices();
     }
     render();
   }
@@ -139,11 +105,10 @@ export function live(root) {
 
   function hear(samples, loudness) {
     session.push(samples);
-    if (loudness > MUTED) lastSound = session.seconds;
     renderSound(meterLevel(loudness));
   }
 
-  const tell = {
+  const tells = {
     state() {
       if (session?.state === "done") {
         offset += session.seconds;
@@ -153,8 +118,8 @@ export function live(root) {
         announce(t("live.ended"));
       } else if (session) {
         const now = session.state;
-        if (now === "lost" || now === "busy") announce(`${t(STATUS[now])}. ${t(`live.hint.${now}`)}`);
-        else if (now === "live" && said !== "live") announce(t(said === "lost" ? "live.back" : "live.on"));
+        if (isCut()) announce(`${t(`live.${now}`)}. ${t(`live.hint.${now}`)}`);
+        else if (now === "live" && said !== "live") announce(t(said === "lost" ? "live.back" : "live.live"));
         said = now;
       }
       render();
@@ -178,7 +143,7 @@ export function live(root) {
       render();
     },
     refused(error) {
-      notice = () => (error instanceof Refused ? error.message : t("live.error.key"));
+      notice = () => (error instanceof Refused ? reasonOf(error) : t("live.error.key"));
       render();
     },
   };
@@ -191,41 +156,35 @@ export function live(root) {
 
   function render() {
     const active = Boolean(session);
-    const label = session?.stopping ? "live.abandon" : active ? "live.stop" : "live.start";
-    button.dataset.tLabel = button.dataset.tTitle = label;
-    button.ariaLabel = button.title = t(label);
+    for (const slot of ["label", "title"]) {
+      write(button, slot, session?.stopping ? "live.abandon" : active ? "live.stop" : "live.start");
+    }
     button.classList.toggle("on", Boolean(recording));
     button.classList.toggle("ending", Boolean(session?.stopping));
     button.disabled = !canRecord();
     document.querySelector('[data-view="live"]').classList.toggle("recording", Boolean(recording));
     root.classList.toggle("live-cut", isCut());
-    status.textContent = t(statusKey());
-    source.disabled = device.disabled = diarization.disabled = active || asking;
-    sourceField.hidden = !canShare();
-    deviceField.hidden = source.value !== "microphone" || device.options.length < 2;
-    diarizationField.hidden = !hasSpeakers();
-    options.hidden = [sourceField, deviceField, diarizationField].every((each) => each.hidden);
-    const told = canRecord() ? notice : () => t("live.error.insecure");
-    alarm.hidden = !told;
-    alarm.textContent = told?.() ?? "";
+    status.textContent = t(`live.${statusNow()}`);
+    for (const control of [source.select, diarization.input]) control.disabled = active || asking;
+    source.element.hidden = !canShare();
+    diarization.element.hidden = !hasSpeakers();
+    options.hidden = [...options.children].every((each) => each.hidden);
+    tell(alarm, canRecord() ? (notice?.() ?? "") : t("live.error.insecure"));
     renderSound(0);
     renderFacts();
   }
 
   const isCut = () => session?.state === "lost" || session?.state === "busy";
 
-  function statusKey() {
-    if (asking) return "live.asking";
-    if (!session) return canRecord() ? "live.idle" : "live.off";
-    return session.stopping && !isCut() ? "live.finishing" : STATUS[session.state];
+  function statusNow() {
+    if (asking) return "asking";
+    if (!session) return canRecord() ? "idle" : "off";
+    return session.stopping && !isCut() ? "finishing" : session.state;
   }
 
-  function hintKey() {
-    if (!session) return asking || !canRecord() ? "" : "live.hint.idle";
-    if (session.stopping) return isCut() ? "live.hint.unsent" : "live.hint.finishing";
-    if (isCut()) return `live.hint.${session.state}`;
-    if (session.seconds - lastSound < MUTED_S) return "";
-    return source.value === "screen" ? "live.hint.silent.screen" : "live.hint.silent";
+  function hintNow() {
+    if (!isCut()) return "";
+    return session.stopping ? "unsent" : session.state;
   }
 
   /** What changes ten times a second. */
@@ -233,16 +192,18 @@ export function live(root) {
     bar.style.transform = `scaleX(${level})`;
     meter.ariaValueNow = String(Math.round(level * 100));
     button.style.setProperty("--level", level);
-    const key = hintKey();
-    const text = key ? t(key) : "";
+    const key = hintNow();
+    const text = key && t(`live.hint.${key}`);
     if (hint.textContent !== text) hint.textContent = text;
-    elapsedFact.textContent = clock(offset + (session?.seconds ?? 0));
+    elapsedFact.textContent = formatClock(offset + (session?.seconds ?? 0));
   }
 
   function renderFacts() {
-    const ms = (values) => (values.length ? t("live.ms", { n: formatNumber(Math.round(median(values))) }) : "–");
-    partialFact.textContent = ms(latencies.partial);
-    finalFact.textContent = ms(latencies.final);
+    for (const [kind, values] of Object.entries(latencies)) {
+      const median = values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+      latencyFacts[kind].textContent =
+        median === undefined ? "–" : formatNumber(Math.round(median), { style: "unit", unit: "millisecond" });
+    }
     modelFact.textContent = model || "–";
   }
 
@@ -258,39 +219,21 @@ export function live(root) {
     model ||= facts?.id ?? "";
   }
 
-  async function listDevices() {
-    if (!canRecord()) return;
-    const chosen = recording?.deviceId || device.value || recall("microphone", "");
-    const found = await microphones();
-    device.replaceChildren(...found.map((each, i) => h("option", { value: each.deviceId }, each.label || `${i + 1}`)));
-    if (found.some((each) => each.deviceId === chosen)) device.value = chosen;
-    render();
-  }
-
   async function stayAwake() {
-    try {
-      wakeLock = (await navigator.wakeLock?.request("screen")) ?? null;
-    } catch {
-      // A browser that saves power may refuse.
-    }
+    // A browser that saves power may refuse.
+    wakeLock = (await navigator.wakeLock?.request("screen").catch(() => null)) ?? null;
     if (!recording) wakeLock?.release();
   }
 
-  navigator.mediaDevices?.addEventListener("devicechange", listDevices);
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "visible" && recording) stayAwake(); // a hidden page loses it
   });
   addEventListener("beforeunload", (event) => session && event.preventDefault());
-  listDevices();
   render();
 
   return {
     async show() {
-      try {
-        await loadFacts();
-      } catch {
-        return; // the page asks for the key
-      }
+      await loadFacts().catch(() => {}); // the page asks for the key
       render();
     },
     hide() {}, // a recording goes on while the user looks at something else
@@ -301,11 +244,4 @@ export function live(root) {
   };
 }
 
-function explained(error) {
-  return error instanceof Refused ? error.message : t("live.error.failed");
-}
-
-function median(values) {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)];
-}
+const explained = (error) => (error instanceof Refused ? reasonOf(error) : t(`live.error.${error.code ?? "failed"}`));

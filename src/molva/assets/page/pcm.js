@@ -1,4 +1,4 @@
-/** Samples as the server takes them: 16 bits, at a rate that it knows. Pure; floats are from -1 to 1. */
+/** Samples as the server takes them: 16 bits, at a rate that it knows. */
 
 /** Rates that the server takes, in hertz. */
 export const RATES = [8000, 16000, 24000, 44100, 48000];

@@ -1,18 +1,9 @@
 /** What is heard: an audio element over a recording that the browser has, and the controls for it. */
 
-import { h } from "./dom.js";
-import { formatNumber, t } from "./texts.js";
+import { h, write } from "./dom.js";
+import { formatClock } from "./figures.js";
 
 const STEP_S = 5;
-const SPEEDS = [0.75, 1, 1.25, 1.5, 2];
-
-/** `m:ss`, with hours where there are any. */
-export function clock(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  const two = (n) => String(n).padStart(2, "0");
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
-  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
-}
 
 /**
  * Controls and their state. `moved(time)` is called whenever the position changes, each frame while it plays;
@@ -20,38 +11,19 @@ export function clock(seconds) {
  */
 export function player({ duration, moved, chosen }) {
   const audio = h("audio", { preload: "metadata" });
-  let [url, position, frame] = [null, 0, 0];
+  let [url, position, frame, told] = [null, 0, 0, false];
 
-  const toggleButton = h("button", { class: "primary icon play", label: "transcript.play", on: { click: toggle } });
-  const now = h("span", { class: "number" }, clock(0));
-  const speed = h(
-    "select",
-    { label: "transcript.speed", on: { change: () => (audio.playbackRate = Number(speed.value)) } },
-    SPEEDS.map((value) => h("option", { value, selected: value === 1 })),
-  );
-  const file = h("input", { type: "file", hidden: true, accept: "audio/*,video/*", on: { change: pick } });
-  const missing = h(
-    "span",
-    { class: "row missing" },
-    h("button", { class: "primary", text: "transcript.choose", on: { click: () => file.click() } }),
-    h("span", { class: "muted small", role: "status" }),
-  );
-  const controls = h(
-    "span",
-    { class: "row", hidden: true },
-    h("button", { class: "quiet", label: "transcript.back", on: { click: () => step(-STEP_S) } }, `−${STEP_S}`),
-    toggleButton,
-    h("button", { class: "quiet", label: "transcript.forward", on: { click: () => step(STEP_S) } }, `+${STEP_S}`),
-  );
-  const element = h(
-    "div",
-    { class: "row player", role: "group", label: "transcript.player" },
-    controls,
-    missing,
-    file,
-    h("span", { class: "muted number grow" }, now, ` / ${clock(duration)}`),
-    speed,
-  );
+  const toggleButton = h("button", { class: "primary icon play", label: "transcript.play", onclick: toggle });
+  const now = h("span", { class: "number" }, formatClock(0));
+  const file = h("input", { type: "file", hidden: true, accept: "audio/*,video/*", onchange: pick });
+  const reason = h("span", { class: "muted small", role: "status" });
+  const choose = h("button", { class: "primary", text: "transcript.choose", onclick: () => file.click() });
+  const missing = h("span", { class: "row" }, choose, reason);
+  const jump = (label, by, sign) => h("button", { class: "quiet", label, onclick: () => step(by) }, sign);
+  const controls = h("span", { class: "row", hidden: true },
+    jump("transcript.back", -STEP_S, `−${STEP_S}`), toggleButton, jump("transcript.forward", STEP_S, `+${STEP_S}`));
+  const element = h("div", { class: "row" },
+    controls, missing, file, h("span", { class: "muted number grow" }, now, ` / ${formatClock(duration)}`));
 
   audio.addEventListener("play", run);
   audio.addEventListener("pause", show);
@@ -67,12 +39,10 @@ export function player({ duration, moved, chosen }) {
 
   function show() {
     if (url) position = audio.currentTime;
-    now.textContent = clock(position);
-    const key = audio.paused ? "transcript.play" : "transcript.pause";
-    if (toggleButton.dataset.tLabel !== key) {
-      toggleButton.dataset.tLabel = key;
-      toggleButton.setAttribute("aria-label", t(key));
-      toggleButton.classList.toggle("playing", !audio.paused);
+    now.textContent = formatClock(position);
+    if (toggleButton.classList.toggle("playing", !audio.paused) !== told) {
+      told = !told;
+      write(toggleButton, "label", told ? "transcript.pause" : "transcript.play");
     }
     moved(position);
   }
@@ -82,9 +52,7 @@ export function player({ duration, moved, chosen }) {
   }
 
   function tellMissing(key) {
-    const note = missing.lastElementChild;
-    note.dataset.t = key;
-    note.textContent = t(key);
+    write(reason, "text", key);
     [missing.hidden, controls.hidden] = [false, true];
   }
 
@@ -115,7 +83,6 @@ export function player({ duration, moved, chosen }) {
     url = URL.createObjectURL(blob);
     audio.src = url;
     audio.currentTime = position;
-    audio.playbackRate = Number(speed.value);
     [missing.hidden, controls.hidden] = [true, false];
   }
 
@@ -128,11 +95,6 @@ export function player({ duration, moved, chosen }) {
     audio.removeAttribute("src");
   }
 
-  function retell() {
-    for (const option of speed.options) option.textContent = `${formatNumber(Number(option.value))}×`;
-  }
-
-  retell();
   return {
     element,
     audio,
@@ -142,7 +104,6 @@ export function player({ duration, moved, chosen }) {
     seek,
     step,
     toggle,
-    retell,
     pause: () => audio.pause(),
     get time() {
       return position;

@@ -2,13 +2,7 @@
 
 import { peak, rateFor, Resampler, toPcm16 } from "./pcm.js";
 
-/** Why there is nothing to record; `code` is `insecure`, `denied`, `missing`, `silent` (shared without sound) or `failed`. */
-export class RecorderError extends Error {
-  constructor(code, cause) {
-    super(code, { cause });
-    this.code = code;
-  }
-}
+const coded = (code) => Object.assign(new Error(code), { code });
 
 const CODES = { NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "missing", OverconstrainedError: "missing" };
 
@@ -18,44 +12,38 @@ export const canRecord = () => Boolean(navigator.mediaDevices?.getUserMedia);
 /** Whether it may offer what a tab or the system plays. */
 export const canShare = () => Boolean(navigator.mediaDevices?.getDisplayMedia);
 
-/** The microphones; without names until the user has once allowed one. */
-export async function microphones() {
-  const devices = await navigator.mediaDevices.enumerateDevices();
-  return devices.filter((device) => device.kind === "audioinput" && device.deviceId !== "");
-}
-
 /**
- * Begins to record `source`, `microphone` (the one of `deviceId`, or the browser's choice) or `screen`. `onAudio` gets
- * PCM16 of 0.1 s and its loudest sample; `onEnd` is called when the device or the browser ends it. Throws RecorderError.
+ * Begins to record `source`, `microphone` or `screen`. `onAudio` gets PCM16 of 0.1 s and its loudest sample; `onEnd` is
+ * called when the device or the browser ends it. The `code` of what it throws is `denied`, `missing`, `silent` (shared
+ * without sound) or `failed`.
  */
-export async function record({ source, deviceId, onAudio, onEnd }) {
-  if (!canRecord()) throw new RecorderError("insecure");
+export async function record({ source, onAudio, onEnd }) {
   // Made before anybody is asked: Safari starts one only right after the click.
   const context = new AudioContext();
   let stream = null;
   try {
-    stream = await (source === "screen" ? sharedSound() : microphone(deviceId));
+    stream = await (source === "screen" ? sharedSound() : microphone());
     await context.audioWorklet.addModule("/page/pcm-worklet.js");
     await context.resume();
     return recorder(context, stream, onAudio, onEnd);
   } catch (error) {
     stream?.getTracks().forEach((track) => track.stop());
     context.close();
-    throw error instanceof RecorderError ? error : new RecorderError(CODES[error.name] ?? "failed", error);
+    throw coded(CODES[error.name] ?? (error instanceof DOMException ? "failed" : error.code));
   }
 }
 
 /** Loudness is evened, and no more: what takes rooms and noise away takes speech too, and models know both. */
-function microphone(deviceId) {
-  const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: true };
-  return navigator.mediaDevices.getUserMedia({ audio: deviceId ? { ...audio, deviceId: { exact: deviceId } } : audio });
-}
+const microphone = () =>
+  navigator.mediaDevices.getUserMedia({
+    audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: true },
+  });
 
 async function sharedSound() {
   const stream = await navigator.mediaDevices.getDisplayMedia({ video: true, audio: true, systemAudio: "include" });
   if (stream.getAudioTracks().length > 0) return stream;
   stream.getTracks().forEach((track) => track.stop());
-  throw new RecorderError("silent");
+  throw coded("silent");
 }
 
 function recorder(context, stream, onAudio, onEnd) {
@@ -68,8 +56,6 @@ function recorder(context, stream, onAudio, onEnd) {
   return {
     /** Of what `onAudio` gets, in hertz. */
     rate,
-    /** The microphone's id. */
-    deviceId: stream.getAudioTracks()[0].getSettings().deviceId,
     stop() {
       collector.port.onmessage = null;
       stream.getTracks().forEach((track) => track.stop());

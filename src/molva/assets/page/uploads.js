@@ -34,8 +34,8 @@ export function send(file, fields, idempotencyKey, { onProgress, signal }) {
 }
 
 /**
- * The uploads of this page. An upload is `{ key, file, fields }` and gets `state`: `waiting`, `sending`, `pausing` (it
- * will be sent again), `refused`, `stopped` or `sent`; `sent` bytes, `speed` in bytes per second, and `reason`, an error.
+ * An upload is `{ key, file, fields }` and gets `state`: `waiting`, `sending`, `pausing` (it will be sent again),
+ * `refused`, `stopped` or `sent`; `sent` bytes, and `reason`, an error.
  */
 export class Uploads {
   #waiting = [];
@@ -53,23 +53,24 @@ export class Uploads {
   }
 
   add(upload) {
-    Object.assign(upload, { state: "waiting", sent: 0, speed: 0, reason: null });
     this.#waiting.push(upload);
-    this.#tell(upload);
+    this.#change(upload, { state: "waiting", sent: 0 });
     this.#next();
   }
 
   /** Stops it. What has been sent to the last byte may be a job already: its id is waited for, and told as ever. */
   cancel(upload) {
     upload.unwanted = true;
-    const waits = this.#waiting.length;
-    this.#waiting = this.#waiting.filter((each) => each !== upload);
-    if (this.#waiting.length < waits) {
-      upload.state = "stopped";
-      this.#tell(upload);
-      return;
-    }
-    if (upload.state !== "sending" || upload.sent < upload.file.size) this.#going.get(upload)?.abort();
+    const place = this.#waiting.indexOf(upload);
+    if (place >= 0) {
+      this.#waiting.splice(place, 1);
+      this.#change(upload, { state: "stopped" });
+    } else if (upload.state !== "sending" || upload.sent < upload.file.size) this.#going.get(upload)?.abort();
+  }
+
+  #change(upload, news) {
+    Object.assign(upload, news);
+    this.#tell(upload);
   }
 
   #next() {
@@ -86,34 +87,23 @@ export class Uploads {
       } catch (error) {
         if (upload.unwanted) break;
         const wait = await pauseAfter(error, attempt, upload.file);
-        Object.assign(upload, { state: wait === null ? "refused" : "pausing", reason: error, speed: 0 });
-        this.#tell(upload);
+        this.#change(upload, { state: wait === null ? "refused" : "pausing", reason: error });
         if (wait === null) break;
         await pause(wait, stop.signal);
       }
     }
     this.#going.delete(upload);
-    if (upload.unwanted && upload.state !== "sent") {
-      upload.state = "stopped";
-      this.#tell(upload);
-    }
+    if (upload.unwanted && upload.state !== "sent") this.#change(upload, { state: "stopped" });
     this.#next();
   }
 
   async #attempt(upload, signal) {
-    Object.assign(upload, { state: "sending", sent: 0, reason: null });
-    this.#tell(upload);
-    const begun = performance.now();
+    this.#change(upload, { state: "sending", sent: 0, reason: null });
     upload.id = await send(upload.file, upload.fields, upload.key, {
       signal,
-      onProgress: (sent) => {
-        const seconds = (performance.now() - begun) / 1000;
-        Object.assign(upload, { sent, speed: seconds > 1 ? sent / seconds : 0 });
-        this.#tell(upload);
-      },
+      onProgress: (sent) => this.#change(upload, { sent }),
     });
-    upload.state = "sent";
-    this.#tell(upload);
+    this.#change(upload, { state: "sent" });
   }
 }
 

@@ -1,23 +1,15 @@
 /** A recording to look at: all of it, and a minute around the position; loudness, speech, and who speaks. */
 
-import { h } from "./dom.js";
-import { clock } from "./player.js";
+import { h, SPEAKERS } from "./dom.js";
+import { formatClock } from "./figures.js";
 import { t } from "./texts.js";
 
 const ZOOM_S = 60;
 const LANES = { overview: { speech: 3, speakers: 5 }, zoom: { speech: 4, speakers: 16 } };
-const KEYS = {
-  ArrowLeft: -5,
-  ArrowDown: -5,
-  ArrowRight: 5,
-  ArrowUp: 5,
-  PageDown: -30,
-  PageUp: 30,
-  Home: -Infinity,
-  End: Infinity,
-};
+const KEYS = { ArrowLeft: -5, ArrowDown: -5, ArrowRight: 5, ArrowUp: 5, PageDown: -30, PageUp: 30 };
+const ENDS = { Home: -Infinity, End: Infinity };
 
-/** First index of `items` for which `after(item)`, which is false and then true, is true. */
+/** First index of `items` for which `after(item)` is true, as it is for all behind it. */
 export function firstIndex(items, after) {
   let [low, high] = [0, items.length];
   while (low < high) {
@@ -29,25 +21,14 @@ export function firstIndex(items, after) {
 }
 
 /**
- * A slider drawn on canvases. `seek(time)` is called where somebody points or presses an arrow. `show(data)` takes
- * `peaks` (0 to 255, each `step` seconds; may be empty), `speech` (`[start, end]`) and `turns` (`{start, end, speaker,
- * name}`), in order of time; `at(time)` moves the playhead.
+ * A slider on canvases: `seek(time)` is called where somebody points or presses an arrow, `at(time)` moves the playhead.
+ * `show(data)` takes `peaks` (0 to 255, each `step` seconds), `speech` (`[start, end]`) and `turns` in order of time.
  */
 export function waveform({ duration, seek }) {
   const short = duration <= ZOOM_S;
   const parts = (short ? ["zoom"] : ["overview", "zoom"]).map(makePart);
-  const element = h(
-    "div",
-    {
-      class: "wave",
-      role: "slider",
-      tabindex: 0,
-      label: "transcript.position",
-      "aria-valuemin": 0,
-      "aria-valuemax": Math.round(duration),
-    },
-    parts.map((part) => part.box),
-  );
+  const slider = { role: "slider", tabindex: 0, "aria-valuemin": 0, "aria-valuemax": Math.round(duration) };
+  const element = h("div", { class: "wave", label: "transcript.position", ...slider }, parts.map(({ box }) => box));
   const zoom = parts.at(-1);
   const frame = short ? null : h("i", { class: "window" });
   if (frame) parts[0].box.append(frame);
@@ -55,7 +36,7 @@ export function waveform({ duration, seek }) {
   let [time, dragged] = [0, null];
 
   function makePart(name) {
-    const [canvas, head] = [h("canvas"), h("i", { class: "head" })];
+    const [canvas, head] = [h("canvas"), h("i", { class: "now" })];
     const box = h("div", { class: `part ${name}` }, canvas, head);
     const part = { name, canvas, head, box, from: 0, to: name === "zoom" ? Math.min(duration, ZOOM_S) : duration };
     box.addEventListener("pointerdown", (event) => {
@@ -65,11 +46,10 @@ export function waveform({ duration, seek }) {
       point(part, event);
     });
     box.addEventListener("pointermove", (event) => dragged === part && point(part, event));
-    for (const end of ["pointerup", "pointercancel"])
-      box.addEventListener(end, () => {
-        dragged = null;
-        at(time);
-      });
+    box.addEventListener("lostpointercapture", () => {
+      dragged = null;
+      at(time);
+    });
     return part;
   }
 
@@ -80,9 +60,10 @@ export function waveform({ duration, seek }) {
   }
 
   element.addEventListener("keydown", (event) => {
-    if (!(event.key in KEYS) || event.ctrlKey || event.altKey || event.metaKey) return;
+    const by = KEYS[event.key] ?? ENDS[event.key];
+    if (!by || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
-    seek(Math.min(Math.max(time + KEYS[event.key], 0), duration));
+    seek(Math.min(Math.max(time + by, 0), duration));
   });
 
   function at(moved) {
@@ -101,11 +82,10 @@ export function waveform({ duration, seek }) {
       frame.style.left = `${(zoom.from / duration) * 100}%`;
       frame.style.width = `${(length / duration) * 100}%`;
     }
-    const text = t("transcript.positionIs", { now: clock(time), all: clock(duration) });
-    if (element.getAttribute("aria-valuetext") !== text) {
-      element.setAttribute("aria-valuetext", text);
-      element.setAttribute("aria-valuenow", Math.round(time));
-    }
+    const text = t("page.of", { n: formatClock(time), all: formatClock(duration) });
+    if (element.ariaValueText === text) return;
+    element.ariaValueText = text;
+    element.ariaValueNow = String(Math.round(time));
   }
 
   /** What a custom property stands for now: `light-dark()` is resolved only in a real property. */
@@ -129,38 +109,32 @@ export function waveform({ duration, seek }) {
 
     context.fillStyle = colour("control");
     const middle = (height - lanes) / 2;
-    const perPixel = (to - from) / width / data.step;
+    const peakAt = (column) => Math.floor((from + (column * (to - from)) / width) / data.step);
     for (let column = 0; column < width && data.peaks.length; column++) {
-      const first = Math.floor(from / data.step + column * perPixel);
-      const last = Math.max(first + 1, Math.floor(from / data.step + (column + 1) * perPixel));
-      let peak = 0;
-      for (let i = first; i < last && i < data.peaks.length; i++) peak = Math.max(peak, data.peaks[i]);
+      const first = peakAt(column);
+      const peak = Math.max(0, ...data.peaks.slice(first, Math.max(first + 1, peakAt(column + 1))));
       const half = Math.max(0.5, (peak / data.loudest) * (middle - 1));
       context.fillRect(column, middle - half, 0.8, 2 * half);
     }
 
-    const bars = (items, top, thick, paint) => {
-      const visible = firstIndex(items, (item) => item.end > from);
-      for (let i = visible; i < items.length && items[i].start < to; i++) {
-        const left = Math.max(x(items[i].start), 0);
-        paint(items[i], left, top, Math.max(x(items[i].end) - left, 1), thick);
-      }
-    };
-    context.fillStyle = colour("accent");
-    bars(data.speech, height - lanes + 2, speech, (_, ...box) => context.fillRect(...box));
-    if (!data.turns.length) return;
-    const fills = Array.from({ length: 8 }, (_, i) => colour(`speaker-${i}`));
-    const ink = colour("surface");
+    const fills = Array.from({ length: SPEAKERS }, (_, i) => colour(`speaker-${i}`));
+    const [accent, ink] = [colour("accent"), colour("surface")];
     context.font = "600 11px system-ui, sans-serif";
     context.textBaseline = "middle";
-    bars(data.turns, height - speakers, speakers, (turn, left, top, long, thick) => {
-      context.fillStyle = fills[turn.speaker % 8];
-      context.fillRect(left, top, long, thick);
-      if (name === "zoom" && context.measureText(turn.name).width + 10 < long) {
+    const bars = (items, top, thick) => {
+      for (let i = firstIndex(items, ({ end }) => end > from); i < items.length && items[i].start < to; i++) {
+        const { start, end, speaker, name: who = "" } = items[i];
+        const left = Math.max(x(start), 0);
+        const long = Math.max(x(end) - left, 1);
+        context.fillStyle = fills[speaker % SPEAKERS] ?? accent;
+        context.fillRect(left, top, long, thick);
+        if (name === "overview" || context.measureText(who).width + 10 > long) continue;
         context.fillStyle = ink;
-        context.fillText(turn.name, left + 5, top + thick / 2 + 0.5);
+        context.fillText(who, left + 5, top + thick / 2 + 0.5);
       }
-    });
+    };
+    bars(data.speech, height - lanes + 2, speech);
+    bars(data.turns, height - speakers, speakers);
   }
 
   function redraw() {
@@ -180,14 +154,11 @@ export function waveform({ duration, seek }) {
 
   const sizes = new ResizeObserver(redraw);
   sizes.observe(element);
-  const theme = new MutationObserver(redraw);
-  theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", redraw);
 
   function close() {
     sizes.disconnect();
-    theme.disconnect();
     dark.removeEventListener("change", redraw);
   }
 
