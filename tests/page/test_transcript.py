@@ -17,6 +17,7 @@ from tests.http.jobs.conftest import JobServer, serving_jobs
 from tests.page.browser import DESK, PHONE, Opened, chromium, opened
 from tests.page.transcripts import (
     LINES,
+    call,
     conversation,
     interrupted,
     japanese,
@@ -422,14 +423,16 @@ class TestExport:
             (interrupted(), "transcribe"),
             (japanese(), "transcribe"),
             (translated(), "translate"),
+            (call(), "transcribe"),
         ],
-        ids=["speakers", "one", "interrupted", "japanese", "translated"],
+        ids=["speakers", "one", "interrupted", "japanese", "translated", "call"],
     )
     def test_unedited_it_is_what_the_server_gives(
         self, browser: Browser, server: JobServer, transcript: Transcript, task: str
     ) -> None:
         language = "ru" if task == "translate" else transcript.language
-        job_id = done(server, transcript, task=task, language=language)
+        channels = "mix" if transcript.channels is None else "split"
+        job_id = done(server, transcript, task=task, language=language, channels=channels)
         with opened(browser, server.server.url, "/#server") as tab:
             for extension in ("txt", "srt", "vtt", "md"):
                 written = tab.page.evaluate(WRITE, [job_id, extension])
@@ -438,6 +441,7 @@ class TestExport:
             written = json.loads(tab.page.evaluate(WRITE, [job_id, "json"]))
             told = server.client.get(f"/jobs/{job_id}/result").json()
             del told["coverage"]
+            told.pop("channels", None)
             assert written == told
 
     def test_every_format_is_a_file(self, browser: Browser, server: JobServer) -> None:

@@ -96,3 +96,11 @@ def waveform(transcript: Transcript) -> Waveform:
             peaks[i] = rng.randrange(60, 240)
     speech = tuple((segment.start, segment.end) for segment in transcript.segments)
     return Waveform(transcript.duration, step_s, bytes(peaks), speech)
+
+
+def call() -> Transcript:
+    """Two channels by themselves: the second speaks while the first does."""
+    first = _segment(0.5, "Алло, добрый день, вы меня слышите?", 0)
+    second = _segment(1.2, "Да, слышу вас хорошо, говорите.", 1)
+    third = _segment(5.0, "Тогда начнём.", 0)
+    return Transcript((first, second, third), 8.0, "ru", Coverage(8.0, 8.0), channels=2)

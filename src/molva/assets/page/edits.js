@@ -18,11 +18,12 @@ export const noEdits = () => ({ names: {}, segments: {} });
 
 export const isEdited = (edits) => Object.keys(edits.names).length + Object.keys(edits.segments).length > 0;
 
-/** The transcript of a job with its edits: `{language, duration, names, segments}`, times in seconds. */
+/** The transcript of a job with its edits: `{language, duration, channels, names, segments}`, times in seconds. */
 export function edited(job, edits) {
   return {
     language: job.task === "translate" ? "en" : (job.language ?? "und"),
     duration: job.duration_secs ?? job.segments.at(-1)?.end ?? 0,
+    channels: job.channels,
     names: edits.names,
     segments: job.segments.map((segment, i) => edits.segments[i] ?? segment),
   };

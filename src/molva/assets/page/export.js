@@ -16,8 +16,14 @@ export const FORMATS = {
   json: { type: "application/json", write: writeJson },
 };
 
-function writeText({ segments, language }) {
-  return segments.map(({ text }) => text).filter(Boolean).join(separator(language));
+const plainText = ({ segments, language }) => segments.map(({ text }) => text).filter(Boolean).join(separator(language));
+
+/** A line for each turn, where speakers are known. */
+function writeText(transcript) {
+  const { language, segments } = transcript;
+  if (!speakersOf(transcript).length) return plainText(transcript);
+  const told = segments.flatMap((segment, i) => turns(segment, i, language)).filter(({ text }) => text);
+  return runs(told, changesSpeaker).map((turn) => lineOf(turn, transcript)).join("\n");
 }
 
 function writeSrt(transcript) {
@@ -39,15 +45,16 @@ function writeMarkdown(transcript) {
   return [front, "# Transcript", ...blocks].join("\n\n") + "\n";
 }
 
-/** The same fields as the server's, but for what only it knows: how much of the speech was covered. */
+/** The server's fields, but for its coverage. */
 function writeJson(transcript) {
   const { duration, language, names, segments } = transcript;
   const words = segments.flatMap((segment) =>
     segment.words.map(({ text: word, start, end, probability: confidence, speaker }) => (
       { word, start, end, confidence, ...(isSpeaker(speaker) && { speaker }) }
     )));
+  if (transcript.channels === "split") words.sort((a, b) => a.start - b.start);
   const speakers = Object.keys(names).length ? { speakers: names } : {};
-  return JSON.stringify({ text: writeText(transcript), words, duration, language, ...speakers });
+  return JSON.stringify({ text: plainText(transcript), words, duration, language, ...speakers });
 }
 
 /** The text to paste elsewhere: a paragraph for each turn, with who speaks, `nameOf(speaker)`, where that is known. */
@@ -83,9 +90,17 @@ function paragraphs(segment, transcript) {
   });
 }
 
-/** Subtitles that do not overlap, `{start, end, text}` in milliseconds; the rules are the server's. */
+/** Subtitles, `{start, end, text}` in milliseconds, which overlap in split calls only; the rules are the server's. */
 function cues(transcript) {
   const lines = transcript.segments.flatMap((segment) => linesOf(segment, transcript));
+  if (transcript.channels !== "split") return placed(lines, transcript);
+  const sides = [...new Set(lines.map(({ speaker }) => speaker))];
+  return sides
+    .flatMap((side) => placed(lines.filter(({ speaker }) => speaker === side), transcript))
+    .sort((a, b) => a.start - b.start || a.end - b.end || (a.text < b.text ? -1 : 1));
+}
+
+function placed(lines, transcript) {
   const starts = [];
   for (const line of lines) starts.push(Math.max(milliseconds(line.start), starts.length ? starts.at(-1) + 1 : 0));
   return lines.map((line, i) => {
@@ -107,7 +122,7 @@ function linesOf(segment, transcript) {
     group.length >= MAX_WORDS ||
     [...lineOf([...group, word], transcript)].length > MAX_CHARS;
   return runs(words, cuts).map((group) => (
-    { start: group[0].start, end: group.at(-1).end, text: lineOf(group, transcript) }
+    { start: group[0].start, end: group.at(-1).end, speaker: group[0].speaker, text: lineOf(group, transcript) }
   ));
 }
 
@@ -116,12 +131,7 @@ function lineOf(words, transcript) {
   return isSpeaker(words[0].speaker) ? `[${nameOf(transcript, words[0].speaker)}] ${text}` : text;
 }
 
-/** Whole milliseconds, halves to even as Python does. */
-function milliseconds(seconds) {
-  const exact = seconds * 1000;
-  const floor = Math.floor(exact);
-  return exact - floor === 0.5 ? floor + (floor % 2) : Math.round(exact);
-}
+const milliseconds = (seconds) => Math.round(seconds * 1000);
 
 const span = ({ start, end }, mark) => `${clock(start, mark)} --> ${clock(end, mark)}`;
 
