@@ -1,10 +1,11 @@
 # make run     start the server (PORT=… HOST=… MODEL=… MODEL_DIR=… DATA_DIR=… DEVICE=… are passed on)
 # make test    run the whole test suite (ARGS=… go to pytest)
 # make check   format, lint, types, import rules
+# make screenshots  what the docs show of the page, taken anew (docs/images)
 # make bench   measure molva beside its peers (DIR=… keeps the models, ARGS=--quick is a short run)
 # make dist    wheel, sdist, list of parts and checksums, in dist/
 
-.PHONY: run test test-fast check bench format lock dist clean
+.PHONY: run test test-fast check bench screenshots format lock dist clean
 
 # Only what was given on the command line: shells export a HOST of their own.
 given = $(if $(findstring command line,$(origin $(1))),$(2) "$($(1))")
@@ -33,6 +34,12 @@ check:
 bench:
 	@scripts/bootstrap-bench
 	.venv-bench/bin/python -m bench $(call given,DIR,--dir) $(ARGS)
+
+screenshots:
+	@scripts/bootstrap requirements-dev.lock
+	.venv/bin/python -m pytest tests/page $(ARGS)
+	@mkdir -p docs/images
+	@for name in $$(grep -oh 'images/[a-z-]*\.png' README.md docs/*.md | sort -u); do cp ".screenshots/$${name#images/}" "docs/$$name"; done
 
 format:
 	.venv/bin/ruff format .

@@ -97,7 +97,7 @@ function cues(transcript) {
   const sides = [...new Set(lines.map(({ speaker }) => speaker))];
   return sides
     .flatMap((side) => placed(lines.filter(({ speaker }) => speaker === side), transcript))
-    .sort((a, b) => a.start - b.start || a.end - b.end || (a.text < b.text ? -1 : 1));
+    .sort((a, b) => a.start - b.start || a.end - b.end);
 }
 
 function placed(lines, transcript) {

@@ -11,7 +11,6 @@ export function formatBytes(n) {
   return formatNumber(value, {
     style: "unit",
     unit: UNITS[power],
-    unitDisplay: power ? "short" : "long",
     maximumFractionDigits: power === 0 || value >= 100 ? 0 : 1,
   });
 }

@@ -3,14 +3,11 @@
 import { json, reasonOf, request } from "./api.js";
 import { chart } from "./chart.js";
 import { announce, h, noticeLine, tell } from "./dom.js";
-import { formatDuration } from "./figures.js";
+import { formatBytes, formatDuration } from "./figures.js";
 import { formatNumber, t } from "./texts.js";
 
 const PERIOD_MS = 2000;
 const KEPT = 120;
-
-const GIB = 2 ** 30;
-const MIB = 2 ** 20;
 
 const speedOf = ({ models }) => models.find(({ main }) => main)?.real_time_factor || null;
 
@@ -52,11 +49,7 @@ const TILES = {
   },
   memory: {
     now: ({ memory_bytes }) => memory_bytes,
-    told: (n) => formatNumber(n < GIB ? Math.round(n / MIB) : n / GIB, {
-      style: "unit",
-      unit: n < GIB ? "megabyte" : "gigabyte",
-      maximumFractionDigits: 1,
-    }),
+    told: formatBytes,
     top: ({ memory_bytes }) => 1.25 * memory_bytes,
     note: () => "",
   },
