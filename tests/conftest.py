@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 
+from molva.engines.cpu import usable_cores
 from molva.models import packages
 from molva.models.store import ModelStore
 from molva.samples import Samples
@@ -130,6 +131,11 @@ def real_speaker_dir() -> Path:
         "`molva models pull speakers` gets them, `molva models path speakers` says where they are"
     )
     return Path(folder)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores: many tests wait for audio to be played, for a timeout or for a browser."""
+    return usable_cores() + 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

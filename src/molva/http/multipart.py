@@ -22,13 +22,14 @@ MAX_FIELDS_BYTES = 256 * 2**10
 
 REFERENCES = "known_speaker_references[]"
 """Seconds of audio as data URLs: larger than any other text."""
-MAX_REFERENCE_BYTES = 2**20
-MAX_REFERENCES_BYTES = 4 * 2**20
+MAX_REFERENCE_BYTES = 3 * 2**20
+"""Ten seconds of WAV, 48 kHz and stereo, are 2.6 million letters of base64."""
+MAX_REFERENCES_BYTES = 4 * MAX_REFERENCE_BYTES
 
 MAX_HEADERS = 8
 MAX_HEADER_BYTES = 4096
 """Of one header line of a part."""
-BESIDE_FILE_BYTES = 8 * 2**20
+BESIDE_FILE_BYTES = MAX_REFERENCES_BYTES + 4 * 2**20
 """What a body may hold beside the file: fields, headers, boundaries, and what stands before and after them."""
 
 BLOCK = 2**20
