@@ -11,6 +11,7 @@ export function formatBytes(n) {
   return formatNumber(value, {
     style: "unit",
     unit: UNITS[power],
+    unitDisplay: power ? "short" : "long",
     maximumFractionDigits: power === 0 || value >= 100 ? 0 : 1,
   });
 }
