@@ -15,7 +15,7 @@ from molva.http.page import FILES
 from molva.http.rate import RateLimiter, RateRule
 from tests.http.conftest import Running, serving
 
-MAX_BYTES = 150 * 1024
+MAX_BYTES = 150_000
 
 
 @pytest.fixture(scope="module")

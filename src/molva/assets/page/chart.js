@@ -14,21 +14,17 @@ export function points(values, capacity, top) {
   return values.map(at).join(" ");
 }
 
-function shape(name, attributes) {
+function shape(name, attributes, ...children) {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
   return element;
 }
 
-/** `{ element, draw(values, top) }`; holds `capacity` values. What it shows is told in words beside it. */
+/** `{ element, draw(values, top) }`; holds `capacity` values. Words beside it tell what it shows. */
 export function chart(capacity) {
-  const element = shape("svg", {
-    viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
-    preserveAspectRatio: "none",
-    class: "chart",
-    "aria-hidden": "true",
-  });
   const line = shape("polyline", { "vector-effect": "non-scaling-stroke" });
-  element.append(line);
+  const box = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", class: "chart", "aria-hidden": "true" };
+  const element = shape("svg", box, line);
   return { element, draw: (values, top) => line.setAttribute("points", points(values, capacity, top)) };
 }

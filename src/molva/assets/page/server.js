@@ -2,7 +2,7 @@
 
 import { json, reasonOf, request } from "./api.js";
 import { chart } from "./chart.js";
-import { announce, h, noticeLine, tell } from "./dom.js";
+import { h, noticeLine, tell } from "./dom.js";
 import { formatBytes, formatDuration } from "./figures.js";
 import { formatNumber, t } from "./texts.js";
 
@@ -51,7 +51,6 @@ const TILES = {
     now: ({ memory_bytes }) => memory_bytes,
     told: formatBytes,
     top: ({ memory_bytes }) => 1.25 * memory_bytes,
-    note: () => "",
   },
 };
 
@@ -67,7 +66,7 @@ function tile(name) {
   const update = (status, before, elapsed) => {
     const n = now(status, before, elapsed) ?? null;
     value.textContent = n === null ? "–" : told(n);
-    below.textContent = note(status) || "";
+    below.textContent = note?.(status) || "";
     if (n === null) return;
     values.push(n);
     if (values.length > KEPT) values.shift();
@@ -133,7 +132,8 @@ export function serverView(root) {
     for (const model of models) {
       const row = known.get(model.id) ?? newRow(model);
       const state = row.querySelector(".state");
-      state.textContent = t(`server.state.${model.state}`);
+      const told = t(`server.state.${model.state}`);
+      if (state.textContent !== told) state.textContent = told; // only what changes is announced
       state.className = `state ${model.state}`;
       const button = row.querySelector("button");
       const action = model.state === "unloaded" ? "load" : "unload";
@@ -146,7 +146,7 @@ export function serverView(root) {
   function newRow({ id, main }) {
     const row = h("tr", { "data-model": id },
       h("td", {}, id, main && h("span", { class: "badge", text: "server.main" })),
-      h("td", {}, h("span", { class: "state" })),
+      h("td", {}, h("span", { class: "state", role: "status" })),
       h("td", { class: "end" }, h("button")));
     rows.append(row);
     return row;
@@ -157,7 +157,6 @@ export function serverView(root) {
     tell(problem, "");
     try {
       await request(`/model/${action}?model=${encodeURIComponent(model.id)}`, { method: "POST" });
-      announce(t(`server.${action}.told`, { model: model.id }));
     } catch (error) {
       tell(problem, reasonOf(error));
     }

@@ -4,12 +4,13 @@ const fallback = new Map();
 
 /** What was kept under `name`, or `otherwise`. */
 export function recall(name, otherwise = null) {
+  let kept = null;
   try {
-    const kept = localStorage.getItem(`molva.${name}`) ?? sessionStorage.getItem(`molva.${name}`);
-    return kept === null ? (fallback.get(name) ?? otherwise) : JSON.parse(kept);
+    kept = JSON.parse(localStorage.getItem(`molva.${name}`) ?? sessionStorage.getItem(`molva.${name}`));
   } catch {
-    return fallback.get(name) ?? otherwise;
+    // `fallback` has to do.
   }
+  return kept ?? fallback.get(name) ?? otherwise;
 }
 
 /** Keeps a value for good, or with `{ forSession: true }` as long as the tab; null forgets it. */
@@ -20,6 +21,6 @@ export function remember(name, value, { forSession = false } = {}) {
     sessionStorage.removeItem(`molva.${name}`);
     if (value !== null) (forSession ? sessionStorage : localStorage).setItem(`molva.${name}`, JSON.stringify(value));
   } catch {
-    // What is in `fallback` has to do.
+    // As above.
   }
 }

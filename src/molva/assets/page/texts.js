@@ -62,8 +62,6 @@ const GROUPS = {
     main: ["main", "основная"],
     load: ["Load", "Загрузить"],
     unload: ["Unload", "Выгрузить"],
-    "load.told": ["{model} is being loaded.", "Модель {model} загружается."],
-    "unload.told": ["{model} goes as soon as nobody uses it.", "Модель {model} будет выгружена, как только освободится."],
     "state.ready": ["ready", "готова"],
     "state.loading": ["loading", "загружается"],
     "state.unloaded": ["not in memory", "не в памяти"],
