@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from molva.samples import SAMPLE_RATE, Samples, seconds
 from molva.speech.live import (
+    MAX_DRAFTS,
     VAD_LAG,
     Action,
     Decode,
@@ -328,6 +329,21 @@ def test_a_failed_final_falls_back_on_what_was_heard_so_far() -> None:
     assert final.is_final
     run.fail(final)
     assert run.finals[-1].text == run.partials[-1].text != ""
+
+
+def test_what_was_heard_is_kept_however_many_partials_fail_after_it() -> None:
+    run = speech((0.9, 5 * SECOND), (0.0, 2 * SECOND), rule=LiveRule())
+    while not run.partials:
+        run.feed(FRAME)
+    run.answering = False
+    asked = len(run.asked)
+    run.hear()
+    for decode in run.asked[asked:]:
+        run.fail(decode)
+    assert len(run.asked) - asked > 2 * MAX_DRAFTS
+    [final] = run.finals
+    assert final.failed
+    assert final.text == run.partials[-1].text
 
 
 def test_a_failed_partial_costs_nothing_else() -> None:

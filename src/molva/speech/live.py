@@ -204,7 +204,7 @@ class LiveSession:
         self._shown = _Shown()
         self._utterance_s = 0.0
         """Audio of the utterance that is in parts already."""
-        self._drafts: deque[_Draft] = deque(maxlen=MAX_DRAFTS)
+        self._drafts: deque[_Draft] = deque()
         """Of the window that is open, the newest last."""
         self._next_partial = 0
         self._lag = 0
@@ -332,6 +332,9 @@ class LiveSession:
         self._next_partial = self._scored + self._stride
         placed = self._placed(window)
         draft = _Draft(placed, next(self._ids), Head() if whole else self._head(placed))
+        if len(self._drafts) == MAX_DRAFTS:
+            # The first is the only one that may have been heard; a final that fails falls back on it.
+            del self._drafts[1 if self._drafts[0].hypothesis else 0]
         self._drafts.append(draft)
         return [Decode(draft.decode_id, window.samples[draft.head.size :], is_final=False)]
 
