@@ -147,6 +147,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = wanted
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was left out: workers that leave tests out do not."""
+    if "speakers" not in config.option.markexpr:
+        how = "MOLVA_SPEAKER_MODELS=FOLDER make test ARGS='-m speakers'"
+        terminalreporter.write_line(f"left out: tests of the real speaker models, which no package index has: {how}")
+
+
 def fake_nvidia_smi(folder: Path, answer: str) -> str:
     """A PATH with a program of that name, which gives `answer` and notes its arguments in `folder/arguments`."""
     program = folder / "nvidia-smi"
