@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from molva.samples import SAMPLE_RATE, Samples, seconds
+from molva.speech.drafts import MAX_DRAFTS
 from molva.speech.live import (
-    MAX_DRAFTS,
     VAD_LAG,
     Action,
     Decode,
@@ -278,7 +278,6 @@ def test_a_final_of_a_window_whose_pause_was_not_decoded_in_time_is_decoded_whol
         run.feed(FRAME)
     run.answering = False
     run.finish()
-    assert run.asked[-1].is_final or seconds(run.asked[-1].samples.size) > 20
     assert seconds(run.asked[-1].samples.size) > 20
 
 

@@ -19,10 +19,10 @@ import numpy as np
 
 from molva.samples import SAMPLE_RATE, Samples, seconds
 from molva.speech.chunks import Window, WindowPlanner, WindowRule
+from molva.speech.drafts import Drafts
 from molva.speech.endpoint import SpeechRule
 from molva.speech.stable import StablePrefix
 from molva.speech.stitch import Stitcher
-from molva.speech.tail import Head, next_head
 from molva.speech.vad import FRAME, FRAMES_PER_SECOND, VadModel, VadStream
 from molva.transcript import UNDETERMINED, Hypothesis, Segment, Word, word_separator
 
@@ -157,32 +157,12 @@ class _Part:
 
 
 @dataclass
-class _Draft:
-    """A partial's window and what came of it."""
-
-    window: Window
-    decode_id: int
-    head: Head
-    """Of the window; the rest of it is decoded."""
-    hypothesis: Hypothesis | None = None
-    """Of the whole window."""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing was taken from an earlier partial."""
-        return self.head.size == 0
-
-
-@dataclass
 class _Shown:
     """What the client has seen of the utterance that its next final is about."""
 
     prefix: StablePrefix = field(default_factory=StablePrefix)
     anything: bool = False
 
-
-MAX_DRAFTS = 4
-"""Partials of one window that may be on their way; hypotheses of older ones come too late."""
 
 _NO_SAMPLES: Samples = np.zeros(0, np.float32)
 
@@ -204,8 +184,7 @@ class LiveSession:
         self._shown = _Shown()
         self._utterance_s = 0.0
         """Audio of the utterance that is in parts already."""
-        self._drafts: deque[_Draft] = deque()
-        """Of the window that is open, the newest last."""
+        self._drafts = Drafts()
         self._next_partial = 0
         self._lag = 0
         """Samples that came in while the last partial was decoded."""
@@ -273,17 +252,13 @@ class LiveSession:
 
     def answer(self, decode: Decode, hypothesis: Hypothesis | None) -> list[Action]:
         """The hypothesis for a request; None where the engine failed, which costs no more than that window."""
-        draft = next((draft for draft in self._drafts if draft.decode_id == decode.id), None)
-        if draft is not None and hypothesis is not None:
-            draft.hypothesis = draft.head.join(hypothesis)
         for part in self._parts:
             if part.decode_id == decode.id:
                 part.hypothesis, part.failed = hypothesis or part.draft or _nothing(), hypothesis is None
                 return self._tell()
+        draft = self._drafts.answer(decode.id, hypothesis) if hypothesis else None
         if draft is None or draft.hypothesis is None:
             return []
-        while self._drafts[0] is not draft:
-            self._drafts.popleft()
         self._lag = self.received - draft.window.end
         return [] if self._rule.turns else self._partial(draft.window, draft.hypothesis)
 
@@ -330,20 +305,9 @@ class LiveSession:
         if window is None:
             return []
         self._next_partial = self._scored + self._stride
-        placed = self._placed(window)
-        draft = _Draft(placed, next(self._ids), Head() if whole else self._head(placed))
-        if len(self._drafts) == MAX_DRAFTS:
-            # The first is the only one that may have been heard; a final that fails falls back on it.
-            del self._drafts[1 if self._drafts[0].hypothesis else 0]
-        self._drafts.append(draft)
-        return [Decode(draft.decode_id, window.samples[draft.head.size :], is_final=False)]
-
-    def _head(self, window: Window) -> Head:
-        """What the newest partial that is decoded spares the next one."""
-        for draft in reversed(self._drafts):
-            if draft.hypothesis is not None and draft.window.start == window.start:
-                return next_head(draft.head, draft.hypothesis, draft.window.samples.size, window.samples.size)
-        return Head()
+        decode_id = next(self._ids)
+        samples = self._drafts.add(self._placed(window), decode_id, whole=whole)
+        return [Decode(decode_id, samples, is_final=False)]
 
     def _queue(self, windows: Sequence[Window]) -> list[Action]:
         """Ask for the hypotheses of windows that are final."""
@@ -352,11 +316,10 @@ class LiveSession:
             part = _Part(window)
             self._parts.append(part)
             self._utterance_s += seconds(window.samples.size)
-            for draft in self._drafts:
-                if draft.window.start == window.start:
-                    part.draft = draft.hypothesis or part.draft
-                    if draft.is_whole and draft.window.end == window.end and not window.overlap:
-                        part.decode_id, part.hypothesis = draft.decode_id, draft.hypothesis
+            part.draft = self._drafts.heard(window)
+            draft = self._drafts.same(window)
+            if draft is not None and not window.overlap:
+                part.decode_id, part.hypothesis = draft.decode_id, draft.hypothesis
             self._drafts.clear()
             if part.decode_id is None:
                 part.decode_id = next(self._ids)
