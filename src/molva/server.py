@@ -18,7 +18,7 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from molva import __version__, assets, tracing
+from molva import __version__, assets, policies, tracing
 from molva.configuration import Configuration, reload, shown
 from molva.durable import Durable
 from molva.engines.base import EngineInfo
@@ -26,14 +26,9 @@ from molva.engines.cpu import usable_cores
 from molva.engines.silero import load_vad
 from molva.errors import ModelNotReady, SettingsError
 from molva.http.app import create_app
-from molva.http.connection import RESERVE, ConnectionRule, Crowd, HttpProtocol
-from molva.http.guard import Guards
-from molva.http.hosts import ANY, HostPolicy
+from molva.http.connection import RESERVE, Crowd, HttpProtocol
 from molva.http.metrics import metrics_app
-from molva.http.origin import OriginPolicy
-from molva.http.proxies import TrustedProxies
-from molva.http.rate import RateLimiter, RateRule
-from molva.http.state import Limits, ServerState, SessionLimits
+from molva.http.state import ServerState
 from molva.http.transport import WebSocketProtocol
 from molva.keys import KeyRing
 from molva.loopback import is_loopback
@@ -54,16 +49,12 @@ from molva.runtime.recognizer import Recognizer
 from molva.runtime.scheduler import Lane, Scheduler
 from molva.runtime.speakers import Speakers
 from molva.settings import Settings
-from molva.speech.live import LiveRule
 from molva.spool import Spool
 
 log = logging.getLogger(__name__)
 
 OTHER_DESCRIPTORS = 256
 """For files, the database and connections to elsewhere, beside those of clients."""
-KEY_OF_SETTINGS = "MOLVA_API_KEY"
-"""Name of the key that is a setting, wherever it is from."""
-
 CLOSE_TIMEOUT_S = 1.0
 """How long workers may take to end after the drain; they are idle then unless something hangs."""
 
@@ -179,17 +170,17 @@ class _Server:
         self._state = ServerState(
             model=DEFAULT_MODEL if settings.model == AUTO else settings.model,
             device=settings.device,
-            limits=_limits(settings),
+            limits=policies.limits(settings),
             spool=Spool(settings.spool),
             observer=counters or NOBODY,
             store=ModelStore(settings.models),
             aliases=parse_aliases(settings.alias),
             diarization=settings.diarization,
             load_at_start=settings.lifecycle == "eager",
-            sessions=_session_limits(settings),
-            origins=_origins(settings),
+            sessions=policies.session_limits(settings),
+            origins=policies.origin_policy(settings),
         )
-        self._keys = KeyRing(settings.key_file, _extra_keys(settings))
+        self._keys = KeyRing(settings.key_file, policies.extra_keys(settings))
         self._vad = load_vad()
         self._speakers = Speakers(self._state.store)
         self._durable = Durable(settings, self._state, self._vad) if settings.jobs else None
@@ -197,8 +188,8 @@ class _Server:
         self._metrics_server: Uvicorn | None = None
         if counters is not None:
             self._expose(counters)
-        self._guards = _guards(settings)
-        self._crowd = Crowd(_connections(settings))
+        self._guards = policies.guards(settings)
+        self._crowd = Crowd(policies.connection_rule(settings))
         self._uvicorn = Uvicorn(
             create_app(self._state, self._keys, self._guards),
             ws_frame_max_bytes=settings.ws_frame_max_bytes,
@@ -285,17 +276,17 @@ class _Server:
             return
         # From here on nothing fails and nothing waits: no request sees one half of it.
         self._settings = settings
-        self._state.limits = _limits(settings)
-        self._state.sessions = _session_limits(settings)
-        self._state.origins = _origins(settings)
+        self._state.limits = policies.limits(settings)
+        self._state.sessions = policies.session_limits(settings)
+        self._state.origins = policies.origin_policy(settings)
         self._state.aliases = aliases
         self._state.diarization = settings.diarization
         if "api_key" in changed:
-            self._keys.change_extra(_extra_keys(settings))
-            self._state.ephemeral.forget(KEY_OF_SETTINGS)
+            self._keys.change_extra(policies.extra_keys(settings))
+            self._state.ephemeral.forget(policies.KEY_OF_SETTINGS)
         if {"rate_limit_per_minute", "rate_limit_burst"} & set(changed):
-            self._guards.limiter.configure(_rate(settings))
-        self._crowd.rule = _connections(settings)
+            self._guards.limiter.configure(policies.rate_rule(settings))
+        self._crowd.rule = policies.connection_rule(settings)
         allow_descriptors(settings.max_connections + RESERVE + OTHER_DESCRIPTORS)
         self._uvicorn.change(ws_frame_max_bytes=settings.ws_frame_max_bytes, drain_s=settings.drain_s)
         if self._durable is not None:
@@ -434,56 +425,6 @@ def _complain(error: SettingsError) -> None:
     for problem in str(error).splitlines():
         log.error("%s", problem)
     log.error("nothing is changed: the settings of before stay")
-
-
-# What follows from settings, at start and again at each SIGHUP.
-
-
-def _rate(settings: Settings) -> RateRule | None:
-    per_minute = settings.rate_limit_per_minute
-    return RateRule(per_minute, settings.rate_limit_burst) if per_minute else None
-
-
-def _connections(settings: Settings) -> ConnectionRule:
-    return ConnectionRule(settings.max_connections, settings.header_timeout_secs)
-
-
-def _guards(settings: Settings) -> Guards:
-    """What stands before the doors. Where other machines can reach them, they may call this one by any name."""
-    return Guards(
-        limiter=RateLimiter(_rate(settings)),
-        proxies=TrustedProxies(settings.trusted_proxies),
-        hosts=HostPolicy(settings.allow_host if is_loopback(settings.host) else (ANY,)),
-        body_timeout_s=settings.body_timeout_secs,
-    )
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        body_bytes=settings.body_limit_bytes,
-        max_audio_s=settings.max_audio_secs,
-        inference_timeout_s=settings.inference_timeout_s,
-        upload_bytes=settings.upload_limit_bytes or None,
-        upload_audio_s=settings.upload_max_audio_secs or None,
-    )
-
-
-def _session_limits(settings: Settings) -> SessionLimits:
-    return SessionLimits(
-        checkout_timeout_s=settings.checkout_timeout_s,
-        idle_timeout_s=settings.idle_timeout_secs,
-        max_session_s=settings.max_session_secs,
-        inference_timeout_s=settings.inference_timeout_s,
-        rule=LiveRule(min_silence_ms=settings.min_silence_ms, endpoint=settings.endpoint_mode != "manual"),
-    )
-
-
-def _origins(settings: Settings) -> OriginPolicy:
-    return OriginPolicy(settings.allow_origin, settings.cors_allow_any, settings.allow_host)
-
-
-def _extra_keys(settings: Settings) -> dict[str, str]:
-    return {KEY_OF_SETTINGS: settings.api_key.get_secret_value()} if settings.api_key else {}
 
 
 def _warn_of_short_sessions(settings: Settings) -> None:
