@@ -327,7 +327,7 @@ class _Server:
                 expected = rehearse(choice.model, device=settings.device, precision=expected.precision, workers=workers)
             warm_road(self._vad)
             self._speakers.load_if_here()
-            if settings.diarization and not self._speakers.loaded:
+            if settings.diarization and self._speakers.models is None:
                 log.warning("--diarization: until its models are here, speakers are not told apart")
             gpu = read_gpu() if settings.device == "cuda" else None
             recognizer = self._assemble(expected)

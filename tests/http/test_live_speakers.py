@@ -37,8 +37,7 @@ def embed(pieces: Sequence[Samples]) -> Embedding:
 def speakers(speaker_dir: Path) -> Speakers:
     """The segmentation hears sound or none."""
     speakers = Speakers(ModelStore(speaker_dir))
-    models = SpeakerModels(speakers.load().segment, embed)
-    speakers.load = lambda: models  # type: ignore[method-assign]
+    speakers.models = SpeakerModels(speakers.load().segment, embed)
     return speakers
 
 
@@ -133,7 +132,7 @@ def test_models_that_fail_cost_no_text(speakers: Speakers, monkeypatch: pytest.M
     def broken(_window: Samples) -> Activity:
         raise RuntimeError("the model is broken")
 
-    monkeypatch.setattr(speakers, "load", lambda: SpeakerModels(broken, embed))
+    monkeypatch.setattr(speakers, "models", SpeakerModels(broken, embed))
     with serving(FakeEngine(), speakers=speakers) as server, in_session(server, diarization=True) as client:
         client.say(speech(4), silence(1))
         messages = client.stop()
@@ -151,7 +150,7 @@ def test_a_final_does_not_wait_for_ever(speakers: Speakers, monkeypatch: pytest.
         assert told.wait(60)
         return segment(window)
 
-    monkeypatch.setattr(speakers, "load", lambda: SpeakerModels(slow, embed))
+    monkeypatch.setattr(speakers, "models", SpeakerModels(slow, embed))
     monkeypatch.setattr(live, "SPEAKERS_WAIT_S", 0.05)
     with serving(FakeEngine(), speakers=speakers) as server, in_session(server, diarization=True) as client:
         client.say(speech(3), silence(1))

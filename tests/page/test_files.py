@@ -22,18 +22,12 @@ from tests.e2e.jobs import flags, long_speech
 from tests.http.conftest import serving
 from tests.http.jobs.conftest import TRANSCRIPT, WAVEFORM, JobServer, serving_jobs
 from tests.http.openai.conftest import SPEECH
-from tests.page.browser import DESK, PHONE, Opened, chromium, opened
+from tests.page.browser import DESK, PHONE, Opened, opened
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PATIENCE_MS = 60_000
 BIG = SPEECH[:44] + bytes(3_000_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -4,24 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, ViewportSize, expect
 
 from molva.engines.fake import FakeEngine
 from molva.http.page import FILES
 from molva.keys import KeyFile, KeyRing
 from tests.http.conftest import Running, serving
 from tests.http.jobs.conftest import serving_jobs
-from tests.page.browser import DESK, PHONE, chromium, opened
+from tests.page.browser import DESK, PHONE, opened
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 VIEWS = ("live", "files", "server")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +28,15 @@ def server() -> Iterator[Running]:
     ("size", "dark", "language"), [(DESK, False, "en"), (DESK, True, "ru"), (PHONE, False, "ru"), (PHONE, True, "en")]
 )
 def test_every_view_is_for_everybody(
-    browser: Browser, server: Running, size: object, dark: bool, language: str
+    browser: Browser, server: Running, size: ViewportSize, dark: bool, language: str
 ) -> None:
     for view in VIEWS:
-        width = DESK if size is DESK else PHONE
-        with opened(browser, server.url, f"/#{view}", size=width, dark=dark, language=language) as tab:
+        with opened(browser, server.url, f"/#{view}", size=size, dark=dark, language=language) as tab:
             expect(tab.page.locator(f"#view-{view}")).to_be_visible()
             expect(tab.page.locator("html")).to_have_attribute("lang", language)
             tab.check_accessibility()
             tab.check_width()
-            tab.screenshot(f"{view}-{'phone' if width is PHONE else 'desk'}-{'dark' if dark else 'light'}-{language}")
+            tab.screenshot(f"{view}-{'phone' if size is PHONE else 'desk'}-{'dark' if dark else 'light'}-{language}")
 
 
 def test_both_languages_say_the_same_things(browser: Browser, server: Running) -> None:

@@ -13,17 +13,11 @@ from playwright.sync_api import Browser, expect
 from molva import assets
 from tests.conftest import TINY, build_ctc_graph
 from tests.e2e.conftest import Process, molva_serve
-from tests.page.browser import DESK, PHONE, Opened, chromium, opened
+from tests.page.browser import DESK, PHONE, Opened, opened
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MAIN, OTHER = "gigaam-v3-rnnt", "gigaam-v3-ctc"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def flags(models: Path, port: str = "0") -> list[str]:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 from molva.runtime.plan import Plan, PlannedWindow
 from molva.transcript import Transcript
 from tests.http.jobs.conftest import JobServer, serving_jobs
-from tests.page.browser import DESK, PHONE, Opened, chromium, opened
+from tests.page.browser import DESK, PHONE, Opened, opened
 from tests.page.transcripts import (
     LINES,
     call,
@@ -33,12 +33,6 @@ KEEP = (
     "async ([id, wav]) => (await import('/page/library.js')).keepRecording(id, "
     "new Blob([Uint8Array.from(atob(wav), (c) => c.charCodeAt(0))], { type: 'audio/wav' }))"
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -516,7 +510,7 @@ class TestThreeHours:
             page = tab.page
             expect(page.locator(".turn")).to_have_count(1500)
             tab.screenshot("transcript-three-hours")
-            page.keyboard.press("End")
+            turn(page, 1499).scroll_into_view_if_needed()
             expect(turn(page, 1499)).to_be_in_viewport()
             assert page.evaluate("document.querySelectorAll('*').length") < 10_000
 

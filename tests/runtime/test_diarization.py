@@ -162,7 +162,7 @@ def test_models_that_are_not_here_are_named(tmp_path: Path) -> None:
     with pytest.raises(DiarizationUnavailable, match="molva models pull speakers"):
         speakers.load()
     speakers.load_if_here()
-    assert not speakers.loaded
+    assert speakers.models is None
 
 
 def test_models_that_come_later_are_found(tmp_path: Path, speaker_dir: Path) -> None:
@@ -170,7 +170,7 @@ def test_models_that_come_later_are_found(tmp_path: Path, speaker_dir: Path) -> 
     speakers.load_if_here()
     (tmp_path / "models").symlink_to(speaker_dir)
     speakers.load()
-    assert speakers.loaded
+    assert speakers.models is not None
 
 
 def test_a_damaged_model_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

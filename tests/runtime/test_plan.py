@@ -2,8 +2,6 @@
 
 import math
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ import pytest
 from molva.audio.array import open_audio
 from molva.engines.base import Hypothesis, Options
 from molva.engines.fake import FakeEngine
-from molva.engines.gigaam.model import load_gigaam
 from molva.engines.silero import load_vad
 from molva.errors import AudioError, Cancelled, InferenceTimeout
 from molva.runtime.plan import Plan, cut, plan
@@ -23,18 +20,10 @@ from molva.speech.chunks import WindowRule
 from molva.speech.waveform import Waveform
 from molva.transcript import Transcript
 from tests.conftest import TINY
-from tests.engines.gigaam.test_model import files_of
 
 LONG = TINY / "unseen" / "long.flac"
 RULE = WindowRule(max_s=12.0)
 """Shorter windows than the engine could take, so that there are more of them."""
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_dir: Path) -> Iterator[Lane]:
-    scheduler = Scheduler(2)
-    yield scheduler.lane(load_gigaam(files_of("rnnt", tiny_dir), model="tiny", variant="rnnt"))
-    scheduler.close()
 
 
 @pytest.fixture(scope="module")

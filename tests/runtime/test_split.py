@@ -1,10 +1,8 @@
 """Recordings with a speaker on each channel: each is transcribed as if it were alone, and both are one dialogue."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ import pytest
 from molva.audio.array import open_audio
 from molva.engines.base import Hypothesis, Options
 from molva.engines.fake import FakeEngine
-from molva.engines.gigaam.model import load_gigaam
 from molva.engines.silero import load_vad
 from molva.errors import Cancelled
 from molva.runtime.plan import Plan, plan
@@ -22,7 +19,6 @@ from molva.samples import SAMPLE_RATE, Samples
 from molva.speech.chunks import WindowRule
 from molva.transcript import Transcript, Word
 from tests.conftest import DATA, TINY, read_flac
-from tests.engines.gigaam.test_model import files_of
 from tests.media import encode, encode_channels
 
 LONG = read_flac(TINY / "unseen" / "long.flac")
@@ -36,13 +32,6 @@ def equally_long(*recordings: Samples) -> list[Samples]:
 
 CALL = equally_long(read_flac(DATA / "festvox" / "minute.flac"), read_flac(DATA / "four_voices" / "conversation.flac"))
 """Two recordings that know nothing of each other: they often speak at the same time."""
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_dir: Path) -> Iterator[Lane]:
-    scheduler = Scheduler(2)
-    yield scheduler.lane(load_gigaam(files_of("rnnt", tiny_dir), model="tiny", variant="rnnt"))
-    scheduler.close()
 
 
 @pytest.fixture(scope="module")

@@ -216,7 +216,7 @@ class Recognizer:
     @property
     def diarizes(self) -> bool:
         """Whether the models that tell speakers apart are loaded."""
-        return self._speakers is not None and self._speakers.loaded
+        return self._speakers is not None and self._speakers.models is not None
 
     async def load_speakers(self) -> SpeakerModels:
         """The models that tell speakers apart, loaded first where they are not. Raises DiarizationUnavailable."""
@@ -280,7 +280,7 @@ class Recognizer:
         except BaseException:
             lease.release()
             raise
-        speakers = self._speakers.load() if self._speakers is not None and self._speakers.loaded else None
+        speakers = None if self._speakers is None else self._speakers.models
         return LivePlace(self._lend, lease, self._vad, self.admission.sessions.release, self._observer, speakers)
 
     async def open(

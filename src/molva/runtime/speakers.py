@@ -24,26 +24,23 @@ class Speakers:
 
     def __init__(self, store: ModelStore) -> None:
         self._store = store
-        self._models: SpeakerModels | None = None
+        self.models: SpeakerModels | None = None
+        """None until they are loaded."""
         self._lock = threading.Lock()
-
-    @property
-    def loaded(self) -> bool:
-        return self._models is not None
 
     def load(self) -> SpeakerModels:
         """The models. Blocking the first time. Raises DiarizationUnavailable, which says what is missing."""
         with self._lock:
-            if self._models is None:
-                self._models = self._load()
-            return self._models
+            if self.models is None:
+                self.models = self._load()
+            return self.models
 
     def load_if_here(self) -> None:
         """Load what can be loaded; what is there and cannot be is logged. Blocking."""
         try:
             self.load()
         except DiarizationUnavailable as error:
-            level = logging.INFO if self._store.locate(SPEAKERS) is None else logging.WARNING
+            level = logging.DEBUG if self._store.locate(SPEAKERS) is None else logging.WARNING
             log.log(level, "%s", error)
 
     def _load(self) -> SpeakerModels:

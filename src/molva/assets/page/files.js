@@ -10,14 +10,15 @@ import { transcriptView } from "./transcript.js";
 import { Uploads } from "./uploads.js";
 import { wishes } from "./wishes.js";
 
-const PAGE = 50;
+const FEW = 50;
+const MOST = 500; // at once
 const LOOK_MS = 1000;
 const IDLE_MS = 5000;
 const AFTER_FAILURE_MS = 3000;
 
 export function files(root) {
   let items = []; // as they are shown: what is being sent, then jobs, newest first
-  let limit = PAGE;
+  let limit = FEW;
   let opened = null;
   let shown = false;
   let [looks, timer, tidied] = [0, 0, false];
@@ -75,7 +76,7 @@ export function files(root) {
   }
 
   function showMore() {
-    limit += PAGE;
+    limit = MOST;
     look();
   }
 
@@ -85,7 +86,7 @@ export function files(root) {
     const turn = ++looks;
     let wait = AFTER_FAILURE_MS;
     try {
-      const { jobs, next_cursor: next } = await json(`jobs?limit=${limit}`);
+      const { jobs, next_cursor: next } = await json(`/jobs?limit=${limit}`);
       if (turn !== looks) return; // something has been sent or removed meanwhile
       trouble = null;
       const known = new Map(items.filter(({ id }) => id).map((item) => [item.id, item]));
@@ -93,7 +94,7 @@ export function files(root) {
         ...items.filter(({ id }) => !id),
         ...jobs.map((job) => change(known.get(job.id) ?? { id: job.id }, job)),
       ];
-      more.hidden = next === null;
+      more.hidden = next === null || limit === MOST;
       if (next === null && !tidied) tidy(jobs);
       wait = jobs.some(({ status }) => UNDER_WAY.includes(status)) ? LOOK_MS : IDLE_MS;
     } catch (error) {
@@ -134,7 +135,7 @@ export function files(root) {
         return;
       }
       try {
-        change(item, await json(`jobs/${item.id}`, { method: "DELETE" }));
+        change(item, await json(`/jobs/${item.id}`, { method: "DELETE" }));
       } catch (error) {
         item.ending = false;
         if (error.code !== "job_finished") say(reasonOf(error)); // the next look tells of that one
@@ -155,7 +156,7 @@ export function files(root) {
 
   async function drop(item) {
     try {
-      if (item.id) await request(`jobs/${item.id}?purge=true`, { method: "DELETE" });
+      if (item.id) await request(`/jobs/${item.id}?purge=true`, { method: "DELETE" });
     } catch (error) {
       if (error.code !== "job_not_found") return say(reasonOf(error));
     }
@@ -207,7 +208,7 @@ export function files(root) {
     page.hidden = false;
     tell(problem, "");
     try {
-      const job = await json(`jobs/${id}`);
+      const job = await json(`/jobs/${id}`);
       if (opened !== id) return;
       if (job.status === "done") transcript.open(job);
       else tell(problem, t("files.not_done"));

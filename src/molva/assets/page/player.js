@@ -21,7 +21,7 @@ export function player({ duration, moved, chosen }) {
   const missing = h("span", { class: "row" }, choose, reason);
   const jump = (label, by, sign) => h("button", { class: "quiet", label, onclick: () => step(by) }, sign);
   const controls = h("span", { class: "row", hidden: true },
-    jump("transcript.back", -STEP_S, `−${STEP_S}`), toggleButton, jump("transcript.forward", STEP_S, `+${STEP_S}`));
+    jump("transcript.back", -1, `−${STEP_S}`), toggleButton, jump("transcript.forward", 1, `+${STEP_S}`));
   const element = h("div", { class: "row" },
     controls, missing, file, h("span", { class: "muted number grow" }, now, ` / ${formatClock(duration)}`));
 
@@ -62,8 +62,8 @@ export function player({ duration, moved, chosen }) {
     show();
   }
 
-  function step(seconds) {
-    seek(position + seconds);
+  function step(steps) {
+    seek(position + steps * STEP_S);
   }
 
   function toggle() {

@@ -14,7 +14,6 @@ import { turnList } from "./turnlist.js";
 import { waveform } from "./waveform.js";
 
 const SAVE_AFTER_MS = 200;
-const STEP_S = 5;
 
 /** `open(job)` shows the document of a job that is done; `close()` lets go of it, `retell()` follows the language. */
 export function transcriptView(root) {
@@ -233,8 +232,8 @@ function view(root, job, edits, blob, wave) {
     if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
     if (target.closest("input, textarea, select, summary, [role=slider]")) return;
     if (["PageUp", "PageDown", "Home", "End"].includes(key)) follow(false);
-    if (key === "ArrowLeft") sound.step(-STEP_S);
-    else if (key === "ArrowRight") sound.step(STEP_S);
+    if (key === "ArrowLeft") sound.step(-1);
+    else if (key === "ArrowRight") sound.step(1);
     else if (key === " " && !target.closest("button, a")) sound.toggle();
     else return;
     event.preventDefault();

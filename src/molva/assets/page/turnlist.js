@@ -91,7 +91,7 @@ export function turnList({ gap, hear, paused, told, spoken, shown, nameOf, speak
     markUnsure();
   }
 
-  /** Only near the window: a browser looks at all ranges for each frame. */
+  /** Near the window: a browser looks at all ranges for each frame. */
   function markUnsure() {
     highlight("unsure", words.filter(({ turn, unsure }) => unsure && near.has(turn)).map(rangeOf));
   }

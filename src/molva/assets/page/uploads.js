@@ -11,7 +11,7 @@ const PASSING = new Set([429, 502, 503, 504]);
 export function send(file, fields, idempotencyKey, { onProgress, signal }) {
   return new Promise((resolve, reject) => {
     const xhr = new XMLHttpRequest(); // fetch does not tell how much has been sent
-    xhr.open("POST", "jobs");
+    xhr.open("POST", "/jobs");
     for (const [name, value] of Object.entries(headers({ "Idempotency-Key": idempotencyKey }))) {
       xhr.setRequestHeader(name, value);
     }

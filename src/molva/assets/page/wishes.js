@@ -51,7 +51,7 @@ export function wishes() {
 
   /** Asks what is here. A server that cannot tell leaves nothing to choose. */
   async function load() {
-    const { data = [], diarization: speakers } = await json("v1/models").catch(() => ({}));
+    const { data = [], diarization: speakers } = await json("/v1/models").catch(() => ({}));
     offered = {
       languages: [...new Set(data.flatMap(({ languages }) => languages ?? []))],
       translates: data.some(({ tasks }) => tasks?.includes("translate")),
