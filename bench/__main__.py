@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the server has it; it is read when NumPy is imported, below
+
 from bench import comparison, http, scaling, stages, whisper
 from bench.clips import Clip, write_clips
 from bench.machine import describe
@@ -21,6 +23,8 @@ from bench.peers import models
 from bench.peers.competitors import MOLVA
 from bench.targets import Target
 from bench.targets import table as targets_table
+
+del os.environ["OPENBLAS_NUM_THREADS"]  # no peer is told how to run
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def measure_scaling(run: Run, report: Report) -> None:
     lengths_s = [10.0, 60.0] if run.quick else [10.0, 60.0, 300.0, 3600.0]
     if run.long:
         lengths_s.append(36_000.0)
-    plan = scaling.Plan(lengths_s, 60.0 if run.quick else 120.0, 1 if run.quick else 3, run.cores)
+    plan = scaling.Plan(lengths_s, 60.0 if run.quick else 600.0, 1 if run.quick else 3, run.cores)
     found = scaling.measure(run.models, run.folder, plan)
     report.add("Scaling", scaling.table(found), scaling.targets(found), asdict(found))
 

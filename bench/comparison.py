@@ -22,7 +22,7 @@ MIX = "mix"
 """The clips whose processor time is compared."""
 
 MAX_LOAD_S = 0.7
-MAX_PEAK_MB = 420.0
+MAX_MEMORY_MB = 420.0
 
 COMPARABLE = 1.5
 """Engines whose symbols differ by more than this factor have not done the same work."""
@@ -40,6 +40,8 @@ class Measured:
     """By clip, from asking to text, per second of audio: the real-time factor."""
     latency_s: list[float] = field(default_factory=list)
     symbols_per_s: float = 0.0
+    memory_mb: float = 0.0
+    """Of the process alone, all cores, after its longest clip."""
     peak_mb: float = 0.0
 
 
@@ -60,7 +62,7 @@ def compare(
     """Run everything; all engines are loaded at once, and one at a time works."""
     results = {competitor.name: Measured(competitor.name) for competitor in competitors}
     # Some keep what they have optimised from their first start on.
-    _measure_loads(models, competitors, plan, results)
+    _measure_loads(models, competitors, clips, plan, results)
     with ExitStack() as stack:
         workers = [
             stack.enter_context(Worker(competitor, models, plan.cores[:1], device=plan.device))
@@ -87,7 +89,11 @@ def compare(
 
 
 def _measure_loads(
-    models: Path, competitors: Sequence[Competitor], plan: Plan, results: Mapping[str, Measured]
+    models: Path,
+    competitors: Sequence[Competitor],
+    clips: Mapping[str, Sequence[Clip]],
+    plan: Plan,
+    results: Mapping[str, Measured],
 ) -> None:
     for competitor in competitors:
         _say(f"loading {competitor.name}")
@@ -95,6 +101,9 @@ def _measure_loads(
             with Worker(competitor, models, plan.cores, device=plan.device) as worker:
                 if number > 0:
                     results[competitor.name].load_s.append(worker.load_s)
+                if number == plan.loads:
+                    _warm_up([worker], [*clips[LONGEST], *clips[REQUEST]])
+                    results[competitor.name].memory_mb = worker.memory_mb
 
 
 def _warm_up(workers: Sequence[Worker], clips: Sequence[Clip]) -> None:
@@ -133,9 +142,9 @@ def table(results: Sequence[Measured]) -> list[str]:
         return shown if measured is reference else f"{shown} ({ratios(mine, its).median:.2f}×)"
 
     lines = [
-        f"| | {' | '.join(f'CPU, {name}' for name in groups)} | RTF, {MIX} | latency, {REQUEST} | load | peak "
-        "| symbols |",
-        "|---" * (len(groups) + 6) + "|",
+        f"| | {' | '.join(f'CPU, {name}' for name in groups)} | RTF, {MIX} | latency, {REQUEST} | load | memory "
+        "| peak | symbols |",
+        "|---" * (len(groups) + 7) + "|",
     ]
     for measured in results:
         cells = [cell(measured.cpu_s[name], reference.cpu_s[name], 0, measured) for name in groups]
@@ -143,6 +152,7 @@ def table(results: Sequence[Measured]) -> list[str]:
             spread(measured.one_core_s[MIX]).show(3),
             cell(measured.latency_s, reference.latency_s, 0, measured),
             spread(measured.load_s).show(2),
+            f"{measured.memory_mb:.0f}",
             f"{measured.peak_mb:.0f}",
             f"{measured.symbols_per_s:.1f}",
         ]
@@ -166,7 +176,7 @@ def targets(results: Sequence[Measured]) -> list[Target]:
         )
     library = _of(results, LIBRARY)
     found.append(Target("load from the cached graph", spread(mine.load_s).median, "at most", MAX_LOAD_S, " s"))
-    found.append(Target("process with one model", library.peak_mb, "at most", MAX_PEAK_MB, " MB"))
+    found.append(Target("memory of a process with one model", library.memory_mb, "at most", MAX_MEMORY_MB, " MB"))
     return found
 
 

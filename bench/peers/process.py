@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.peers.competitors import Competitor
 from bench.peers.glibc import preloading
-from bench.process import peak_mb
+from bench.process import memory_mb, peak_mb
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class Worker:
         self._process.stdin.write(f"{path}\n")
         self._process.stdin.flush()
         return Timing(**self._answer())
+
+    @property
+    def memory_mb(self) -> float:
+        """What it takes of the machine's memory now; with others that map the same files, its share."""
+        return memory_mb(self._process.pid)
 
     @property
     def peak_mb(self) -> float:

@@ -11,7 +11,8 @@ def engine(name: str, *, cpu_s: float = 0.1, symbols_per_s: float = 4.0) -> Meas
         one_core_s={MIX: [cpu_s]},
         latency_s=[cpu_s * 5],
         symbols_per_s=symbols_per_s,
-        peak_mb=400,
+        memory_mb=400,
+        peak_mb=600,
     )
 
 

@@ -1,0 +1,6 @@
+"""Every fault, in the order of the report."""
+
+from tests.chaos.faults.engine import ENGINE
+from tests.chaos.scene import Fault
+
+FAULTS: tuple[Fault, ...] = (*ENGINE,)

@@ -1,0 +1,375 @@
+"""Clients of all kinds that go on through every fault, and keep account of how each thing they asked for has ended."""
+
+import json
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Protocol
+
+import httpx2
+import numpy as np
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from molva.samples import SAMPLE_RATE, Samples
+from tests.conftest import TINY, read_flac
+from tests.http.conftest import wav
+from tests.http.wsclient import Client, in_session
+
+LOST_AFTER_S = 120.0
+"""What has not been answered for so long is lost."""
+PACE = 8
+"""How much faster than real time the live client speaks."""
+FRAME_S = 0.1
+PAUSE_S = 0.1
+"""Between two things that a client asks for, and before it asks again where nobody answered."""
+
+LENGTHS_S = {"request": (4, 12), "live": (9, 15), "job": (20, 60)}
+"""Of the recordings of each door."""
+
+
+class End(StrEnum):
+    """How something that was asked for has ended."""
+
+    DONE = "done"
+    """With the result that an undisturbed server gives."""
+    TOLD = "told"
+    """Refused or failed, with a code."""
+    CUT = "cut"
+    """The connection went without a word: the client knows, and tries again."""
+    LOST = "lost"
+    """No answer, a wrong one, or a failure without a code."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Of one thing that was asked for."""
+
+    door: str
+    end: End
+    detail: str = ""
+
+
+class Address(Protocol):
+    """Where the server is."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def ws_url(self) -> str: ...
+
+
+@cache
+def samples_of(door: str, number: int) -> Samples:
+    """Real speech, another piece of it for each door and number."""
+    speech = read_flac(TINY / "unseen" / "long.flac")
+    length_s = LENGTHS_S[door][number]
+    return np.roll(speech, -SAMPLE_RATE * 17 * number)[: SAMPLE_RATE * length_s]
+
+
+@cache
+def recording(door: str, number: int) -> bytes:
+    """The same as a WAV file."""
+    return wav(samples_of(door, number))
+
+
+def code_of(answer: httpx2.Response) -> str | None:
+    """The stable code of a refusal, in any door's words."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return None
+    problem = body.get("error") if isinstance(body, dict) else None
+    code = problem.get("code") if isinstance(problem, dict) else body.get("code") if isinstance(body, dict) else None
+    return code if isinstance(code, str) else None
+
+
+def ask(server: Address, number: int) -> tuple[Account, str]:
+    """Have a recording transcribed by one request; the account of it and the text."""
+    try:
+        answer = httpx2.post(
+            f"{server.url}/v1/transcribe", content=recording("request", number), timeout=LOST_AFTER_S, trust_env=False
+        )
+    except httpx2.TimeoutException:
+        return Account("request", End.LOST, f"no answer in {LOST_AFTER_S:.0f} s"), ""
+    except httpx2.TransportError as error:
+        return Account("request", End.CUT, type(error).__name__), ""
+    if answer.status_code == 200:
+        return Account("request", End.DONE), str(answer.json()["text"])
+    code = code_of(answer)
+    return Account("request", End.LOST if code is None else End.TOLD, code or answer.text[:200]), ""
+
+
+def speak(server: Address, number: int) -> tuple[Account, str]:
+    """Say a recording in a live session; the account of it and the text of all finals."""
+    finals: list[str] = []
+    try:
+        with in_session(server) as client:
+            samples, frame = samples_of("live", number), int(FRAME_S * SAMPLE_RATE)
+            told = threading.Thread(target=_listen, args=(client, finals), daemon=True)
+            told.start()
+            try:
+                for start in range(0, len(samples), frame):
+                    client.say(samples[start : start + frame])
+                    time.sleep(FRAME_S / PACE)
+                client.send(type="stop")
+            except ConnectionClosed:
+                pass  # what the server has said of it is read to the end all the same
+            told.join(LOST_AFTER_S)
+            if told.is_alive():
+                return Account("live", End.LOST, f"no end in {LOST_AFTER_S:.0f} s after stop"), ""
+            return _account_of_session(client, finals), " ".join(filter(None, finals))
+    except (TimeoutError, AssertionError) as error:
+        return Account("live", End.LOST, f"no session: {error!r}"), ""
+    except InvalidHandshake as error:
+        return Account("live", End.TOLD, str(error)), ""
+    except (ConnectionClosed, OSError, EOFError) as error:
+        return Account("live", End.CUT, repr(error)), ""
+
+
+def _listen(client: Client, finals: list[str]) -> None:
+    """Take the text of finals, and `error CODE` for errors, until the connection ends."""
+    while True:
+        try:
+            message = json.loads(client.connection.recv())
+        except ConnectionClosed:
+            return
+        if message["type"] == "final":
+            finals.append(message["text"])
+        elif message["type"] == "error":
+            finals.append(f"error {message['code']}")
+
+
+def _account_of_session(client: Client, finals: list[str]) -> Account:
+    code, reason = client.ended
+    errors = [text for text in finals if text.startswith("error ")]
+    if errors:
+        return Account("live", End.TOLD, errors[0])
+    if code == 1006:
+        return Account("live", End.CUT, "no Close")
+    return Account("live", End.DONE) if code == 1000 else Account("live", End.TOLD, f"{code} {reason}")
+
+
+@dataclass
+class Receiver:
+    """Takes webhooks, and fails one in three in one of several ways."""
+
+    url: str = ""
+    told: dict[str, set[bytes]] = field(default_factory=dict)
+    """Contents by webhook id."""
+    taken: dict[str, list[str]] = field(default_factory=dict)
+    """Webhook ids that were answered with 200, by job."""
+
+    def problems(self, jobs: set[str]) -> list[str]:
+        """What is wrong with what was told of these jobs, once there was time for it."""
+        problems = [f"nobody was told of job {job_id}" for job_id in jobs - self.taken.keys()]
+        problems += [f"job {job} was told under several ids" for job, ids in self.taken.items() if len(set(ids)) > 1]
+        return problems + [f"{key} came with several contents" for key, bodies in self.told.items() if len(bodies) > 1]
+
+
+@contextmanager
+def receiving(dice: random.Random) -> Iterator[Receiver]:
+    """A receiver that listens while the context lasts."""
+    receiver, lock = Receiver(), threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            event, key = json.loads(body), self.headers["webhook-id"]
+            with lock:
+                receiver.told.setdefault(key, set()).add(body)
+                trouble = dice.choice(["", "", "", "", "error", "closed"])
+            if trouble == "closed":
+                self.close_connection = True
+                return
+            self.send_response(500 if trouble else 200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+            if not trouble and "id" in event:
+                with lock:
+                    receiver.taken.setdefault(event["id"], []).append(key)
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
+        yield receiver
+        server.shutdown()
+
+
+@dataclass
+class Expected:
+    """What an undisturbed server says."""
+
+    texts: dict[tuple[str, int], str] = field(default_factory=dict)
+    segments: dict[int, Any] = field(default_factory=dict)
+    """Of jobs, by the number of their recording."""
+
+    def judge(self, account: Account, number: int, text: str) -> Account:
+        """A result that is another than the undisturbed one is a loss."""
+        right = self.texts[account.door, number]
+        if account.end == End.DONE and text != right:
+            return Account(account.door, End.LOST, f"heard {text!r} instead of {right!r}")
+        return account
+
+
+@dataclass
+class Submitter:
+    """Submits jobs, some of them twice, repeats what was not answered, and looks what became of them in the end."""
+
+    server: Address
+    hook: str
+    dice: random.Random
+    jobs: dict[str, int] = field(default_factory=dict)
+    """What was accepted: the job, and which recording it is."""
+    accounts: list[Account] = field(default_factory=list)
+
+    def once(self, stop: threading.Event) -> None:
+        """Submit one recording."""
+        number, key = self.dice.randrange(2), str(uuid.UUID(int=self.dice.getrandbits(128)))
+        found = set()
+        for _ in range(self.dice.choice([1, 1, 2])):  # some submit twice although they were answered
+            answer = self._submit(number, key, stop)
+            if answer is None:
+                continue
+            if answer.status_code == 202:
+                found.add(str(answer.json()["job_id"]))
+            else:
+                code = code_of(answer)
+                end = End.LOST if code is None else End.TOLD
+                self.accounts.append(Account("job", end, code or answer.text[:200]))
+        if len(found) > 1:
+            self.accounts.append(Account("job", End.LOST, f"one key, several jobs: {found}"))
+        self.jobs.update(dict.fromkeys(found, number))
+
+    def _submit(self, number: int, key: str, stop: threading.Event) -> httpx2.Response | None:
+        """The answer; None where it was not accepted and the time is over."""
+        deadline = time.monotonic() + LOST_AFTER_S
+        while True:
+            try:
+                answer = httpx2.post(
+                    f"{self.server.url}/jobs",
+                    files={"audio": ("speech.wav", recording("job", number))},
+                    data={"webhook_url": self.hook},
+                    headers={"idempotency-key": key},
+                    timeout=20,
+                    trust_env=False,
+                )
+            except httpx2.TransportError as error:
+                if time.monotonic() > deadline:
+                    self.accounts.append(Account("job", End.LOST, f"no answer to a submission: {error!r}"))
+                    return None
+            else:
+                if answer.status_code not in (503, 507) or stop.is_set():
+                    return answer
+            time.sleep(PAUSE_S)
+
+    def collect(self, expected: Expected) -> list[Account]:
+        """How every accepted job has ended, waiting for it."""
+        with httpx2.Client(base_url=self.server.url, trust_env=False, timeout=30) as client:
+            return self.accounts + [
+                account_of_job(*result_of(client, job_id), expected.segments[number], job_id)
+                for job_id, number in self.jobs.items()
+            ]
+
+
+def result_of(client: httpx2.Client, job_id: str, timeout_s: float = 300) -> tuple[dict[str, Any], str]:
+    """The document of a job that has ended, or why there is none."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        answer = client.get(f"/jobs/{job_id}")
+        if answer.status_code != 200:
+            return {}, f"HTTP {answer.status_code}"
+        if answer.json()["status"] in ("done", "failed", "cancelled"):
+            return dict(answer.json()), ""
+        time.sleep(PAUSE_S)
+    return {}, "never ended"
+
+
+def account_of_job(document: dict[str, Any], problem: str, segments: Any, job_id: str) -> Account:
+    """How a job has ended."""
+    if problem:
+        return Account("job", End.LOST, f"{job_id}: {problem}")
+    if document["status"] == "done":
+        right = document["segments"] == segments
+        return Account("job", End.DONE if right else End.LOST, "" if right else f"{job_id}: other segments than alone")
+    reason = document["error"]
+    return Account("job", End.TOLD if reason else End.LOST, f"{job_id} {document['status']}: {reason}")
+
+
+class Load:
+    """Clients of all doors in threads of their own, until they are told to stop."""
+
+    def __init__(self, server: Address, hook: str, expected: Expected, seed: int) -> None:
+        self.accounts: list[Account] = []
+        self.submitter = Submitter(server, hook, random.Random(seed))
+        self._server = server
+        self._expected = expected
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._again, args=(once,), daemon=True)
+            for once in (
+                self._client(ask, "request", seed + 1),
+                self._client(ask, "request", seed + 2),
+                self._client(speak, "live", seed + 3),
+                lambda: self.submitter.once(self._stop),
+            )
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Each client ends what it is at."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def counted(self) -> Counter[End]:
+        """What has ended by now, without the jobs."""
+        return Counter(account.end for account in list(self.accounts))
+
+    def _client(self, act: Callable[[Address, int], tuple[Account, str]], door: str, seed: int) -> Callable[[], None]:
+        dice = random.Random(seed)
+
+        def once() -> None:
+            number = dice.randrange(len(LENGTHS_S[door]))
+            account, text = act(self._server, number)
+            self.accounts.append(self._expected.judge(account, number, text))
+
+        return once
+
+    def _again(self, once: Callable[[], None]) -> None:
+        while not self._stop.is_set():
+            once()
+            self._stop.wait(PAUSE_S)
+
+
+def undisturbed(server: Address) -> Expected:
+    """What a server says that nobody disturbs. Raises AssertionError where it fails even so."""
+    expected = Expected()
+    for number in range(2):
+        for act in (ask, speak):
+            account, text = act(server, number)
+            assert account.end == End.DONE, account
+            assert text, account
+            expected.texts[account.door, number] = text
+    with httpx2.Client(base_url=server.url, trust_env=False, timeout=30) as client:
+        for number in range(2):
+            answer = client.post("/jobs", files={"audio": ("speech.wav", recording("job", number))})
+            assert answer.status_code == 202, answer.text
+            document, problem = result_of(client, answer.json()["job_id"])
+            assert document.get("status") == "done", (problem, document)
+            expected.segments[number] = document["segments"]
+    return expected

@@ -1,0 +1,207 @@
+"""One fault, from a server that is well to the account of what it cost."""
+
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos.aftermath import Holdings, complaints, left_on_disk, remains
+from tests.chaos.load import Account, Address, End, Expected, Load, Receiver, ask, receiving, speak, undisturbed
+from tests.chaos.server import SABOTAGED, Server
+
+CALM_S = 2.0
+"""Of load before a fault and after it."""
+WEBHOOKS_S = 60.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong."""
+
+    name: str
+    happens: str
+    """What is done to the server, for the report."""
+    do: "Callable[[Scene], None]"
+    """Makes it happen and mends it, under load."""
+    short: bool = False
+    """Whether it is part of the short form."""
+    flags: Sequence[str] = ()
+    """Of the server that it happens to."""
+    cuts: bool = False
+    """Whether connections may end without a word, as a dead process says none."""
+    disk_mib: int = 0
+    """Size of the disk of its own that the data folder is on; 0 for none."""
+    threads_stay: bool = True
+    """False where the process is another one afterwards."""
+
+
+@dataclass
+class Scene:
+    """What a fault happens to."""
+
+    server: Server
+    load: Load
+    receiver: Receiver
+    dice: random.Random
+    sabotage: Path
+    notes: list[str] = field(default_factory=list)
+    """What a fault saw go wrong by itself; each is a loss."""
+    struck: int = 0
+    """How often the fault happened."""
+
+    def arm(self, point: str, trouble: str) -> None:
+        """Have a trouble happen at a point until `disarm`."""
+        draft = self.sabotage / f"{point}.draft"
+        draft.write_text(trouble)
+        draft.rename(self.sabotage / point)
+        self.struck += 1
+
+    def disarm(self, point: str) -> None:
+        (self.sabotage / point).unlink()
+
+    def expect(self, holds: bool, what: str) -> None:
+        if not holds:
+            self.notes.append(what)
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+        """Note it where the condition does not come to hold."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                self.notes.append(f"not in {timeout_s:.0f} s: {what}")
+                return
+            time.sleep(0.05)
+
+    @property
+    def disk(self) -> Path:
+        """The data folder as the server sees it, whose mounts are its own."""
+        return Path(f"/proc/{self.server.pid}/root{self.server.data}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a fault has cost."""
+
+    fault: str
+    happens: str
+    struck: int
+    ends: dict[str, int]
+    """How many of the things that were asked for ended so."""
+    problems: list[str]
+    took_s: float
+
+    @property
+    def survived(self) -> bool:
+        return not self.problems
+
+
+def play(fault: Fault, model_dir: Path, seed: int) -> Outcome:
+    """Start a server, let clients at it, make the fault happen, and look at what is left."""
+    began, dice = time.monotonic(), random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder, receiving(random.Random(seed + 1)) as receiver:
+        home = Path(folder)
+        sabotage = home / "sabotage"
+        sabotage.mkdir()
+        server = Server(
+            home,
+            model_dir,
+            flags=fault.flags,
+            under=_with_disk(fault.disk_mib, home / "data"),
+            program=(*SABOTAGED, str(sabotage)),
+        )
+        server.start()
+        try:
+            accounts, scene, problems = _under_load(fault, server, receiver, dice, sabotage)
+        except (RuntimeError, TimeoutError, AssertionError) as error:
+            return Outcome(fault.name, fault.happens, 0, {}, [str(error)], time.monotonic() - began)
+        finally:
+            if server.alive:
+                server.kill()
+    ends = Counter(account.end for account in accounts)
+    allowed = {End.DONE, End.TOLD, End.CUT} if fault.cuts else {End.DONE, End.TOLD}
+    problems += [f"{each.end}: {each.door}: {each.detail}" for each in accounts if each.end not in allowed]
+    return Outcome(
+        fault.name,
+        fault.happens,
+        scene.struck,
+        {end.value: ends[end] for end in End},
+        problems,
+        time.monotonic() - began,
+    )
+
+
+def _under_load(
+    fault: Fault, server: Server, receiver: Receiver, dice: random.Random, sabotage: Path
+) -> tuple[list[Account], Scene, list[str]]:
+    server.wait_until_ready()
+    expected = undisturbed(server)
+    _exercise(server, receiver, expected, dice)
+    time.sleep(CALM_S)
+    before = Holdings.of(server, sabotage)
+
+    load = Load(server, receiver.url, expected, dice.randrange(2**30))
+    scene = Scene(server, load, receiver, dice, sabotage)
+    load.start()
+    time.sleep(CALM_S)
+    fault.do(scene)
+    server.wait_until_ready()
+    time.sleep(CALM_S)
+    load.stop()
+
+    accounts = load.accounts + load.submitter.collect(expected)
+    problems = scene.notes + _serves(server, expected) + _webhooks(receiver, set(load.submitter.jobs))
+    if fault.threads_stay:
+        problems += remains(server, before, sabotage)
+    disk, temporary = scene.disk, server.temporary
+    held = os.open(disk, os.O_RDONLY | os.O_DIRECTORY)  # a disk of its own would go with the process
+    status = server.stop()
+    problems += [f"the server ended with {status}"] if status else []
+    copy = server.home / "left"  # SQLite looks for the path that a descriptor once had
+    shutil.copytree(f"/proc/self/fd/{held}", copy)
+    os.close(held)
+    problems += left_on_disk(copy, temporary)
+    return accounts, scene, problems + complaints(server.log.read_text(errors="replace"))
+
+
+def _exercise(server: Server, receiver: Receiver, expected: Expected, dice: random.Random) -> None:
+    """So that whatever is made once and kept has been made before anybody counts."""
+    load = Load(server, receiver.url, expected, dice.randrange(2**30))
+    load.start()
+    time.sleep(CALM_S)
+    load.stop()
+    load.submitter.collect(expected)
+    _webhooks(receiver, set(load.submitter.jobs))
+
+
+def _serves(server: Address, expected: Expected) -> list[str]:
+    """Whether all doors give what they gave before."""
+    problems = []
+    for act in (ask, speak):
+        account, text = act(server, 0)
+        account = expected.judge(account, 0, text)
+        problems += [] if account.end == End.DONE else [f"afterwards: {account.door}: {account.end} {account.detail}"]
+    return problems
+
+
+def _webhooks(receiver: Receiver, jobs: set[str]) -> list[str]:
+    deadline = time.monotonic() + WEBHOOKS_S
+    while not jobs <= receiver.taken.keys() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return receiver.problems(jobs)
+
+
+def _with_disk(mib: int, mounted_at: Path) -> tuple[str, ...]:
+    """A command that gives the server a disk of its own for its data."""
+    if not mib:
+        return ()
+    mounted_at.mkdir(parents=True)
+    return (
+        *("unshare", "--user", "--map-root-user", "--mount", "sh", "-c"),
+        f'mount -t tmpfs -o size={mib}m,mode=700 molva "$0" && exec "$@"',
+        str(mounted_at),
+    )
