@@ -14,6 +14,7 @@ from molva.engines.silero import load_vad
 from molva.errors import OptionError
 from molva.models.download import OnProgress
 from molva.models.store import ModelStore, default_model_dir
+from molva.runtime.blas import single_blas_thread
 from molva.runtime.diarization import Diarization
 from molva.runtime.loading import load_engine
 from molva.runtime.provision import AUTO, Hub, choose_model
@@ -87,15 +88,16 @@ class Transcriber:
         self.info.check(options)
         audio = Path(source) if isinstance(source, str) else source
         diarization = None if speakers is None else Diarization(self._speakers.load(), speakers)
-        return transcribe_all(
-            audio,
-            self._lane,
-            self._vad,
-            options,
-            on_progress=on_progress,
-            diarization=diarization,
-            channels=channels,
-        )
+        with single_blas_thread:
+            return transcribe_all(
+                audio,
+                self._lane,
+                self._vad,
+                options,
+                on_progress=on_progress,
+                diarization=diarization,
+                channels=channels,
+            )
 
     def close(self) -> None:
         """Stop the threads and let the model go."""
