@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Self, TypeAlias
 
 import numpy as np
+import scipy  # it imports its parts when they are first used: 42 MB and 0.4 s, which whoever tells no speakers saves
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.optimize import linear_sum_assignment
 
 from molva.errors import OptionError
 
@@ -63,7 +62,9 @@ def cluster(embeddings: NDArray[np.float32], speech_s: NDArray[np.float64], coun
     if len(voices) < 2:
         centroids = voices
     else:
-        groups = _groups(linkage(voices, method="average", metric="cosine"), speech_s[chosen], count)
+        groups = _groups(
+            scipy.cluster.hierarchy.linkage(voices, method="average", metric="cosine"), speech_s[chosen], count
+        )
         centroids = np.stack([mean_voice(voices[group], speech_s[chosen][group]) for group in groups])
     return np.asarray((embeddings @ centroids.T).argmax(axis=1))
 
@@ -77,7 +78,7 @@ def recognize(
     speakers, of = np.unique(np.array(labels, np.intp), return_inverse=True)
     voices = np.stack([mean_voice(embeddings[of == i], speech_s[of == i]) for i in range(len(speakers))])
     likeness = voices @ np.stack(known).T
-    pairs = zip(*linear_sum_assignment(-likeness), strict=True)
+    pairs = zip(*scipy.optimize.linear_sum_assignment(-likeness), strict=True)
     return {int(speakers[row]): int(column) for row, column in pairs if likeness[row, column] >= KNOWN_VOICE}
 
 
@@ -92,7 +93,7 @@ def _representatives(speech_s: NDArray[np.float64], at_least: int) -> NDArray[np
 
 def _groups(tree: NDArray[np.float64], speech_s: NDArray[np.float64], count: SpeakerCount) -> list[NDArray[np.bool_]]:
     """Members of each speaker. Odd embeddings, which group with nothing, make no speaker while there is a choice."""
-    natural = _split(fcluster(tree, 1 - SAME_VOICE, criterion="distance"))
+    natural = _split(scipy.cluster.hierarchy.fcluster(tree, 1 - SAME_VOICE, criterion="distance"))
     heavy = [group for group in natural if speech_s[group].sum() >= MIN_SPEAKER_S] or [
         max(natural, key=lambda group: float(speech_s[group].sum()))
     ]
@@ -101,12 +102,12 @@ def _groups(tree: NDArray[np.float64], speech_s: NDArray[np.float64], count: Spe
         return heavy
     # The coarsest cut that has enough groups of some weight; the odd ones beside them are dropped.
     for n_groups in range(wanted, len(speech_s) + 1):
-        groups = _split(fcluster(tree, n_groups, criterion="maxclust"))
+        groups = _split(scipy.cluster.hierarchy.fcluster(tree, n_groups, criterion="maxclust"))
         heavy = [group for group in groups if speech_s[group].sum() >= MIN_SPEAKER_S]
         if len(heavy) >= wanted:
             heavy.sort(key=lambda group: -float(speech_s[group].sum()))
             return heavy[:wanted]
-    return _split(fcluster(tree, wanted, criterion="maxclust"))
+    return _split(scipy.cluster.hierarchy.fcluster(tree, wanted, criterion="maxclust"))
 
 
 def _split(labels: NDArray[np.int32]) -> list[NDArray[np.bool_]]:

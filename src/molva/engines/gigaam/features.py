@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from molva.samples import SAMPLE_RATE, Samples
@@ -86,7 +85,7 @@ def log_mel(samples: Samples, spec: FeatureSpec) -> Features:
     mel = np.empty((n_frames, spec.n_mels), np.float32)
     for start in range(0, n_frames, FRAMES_PER_BLOCK):
         block = slice(start, start + FRAMES_PER_BLOCK)
-        spectrum = scipy.fft.rfft(frames[block] * window, axis=1, overwrite_x=True)
+        spectrum = np.fft.rfft(frames[block] * window, axis=1)
         power = np.square(spectrum.real)
         power += np.square(spectrum.imag)
         np.matmul(power.astype(np.float32), spec.filterbank, out=mel[block])
