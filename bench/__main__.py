@@ -16,7 +16,7 @@ from typing import Any
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the server has it; it is read when NumPy is imported, below
 
-from bench import comparison, http, scaling, stages, whisper
+from bench import comparison, http, scaling, stages, start, whisper
 from bench.clips import Clip, write_clips
 from bench.machine import describe
 from bench.peers import models
@@ -91,6 +91,12 @@ def measure_scaling(run: Run, report: Report) -> None:
     report.add("Scaling", scaling.table(found), scaling.targets(found), asdict(found))
 
 
+def measure_start(run: Run, report: Report) -> None:
+    """The first answer."""
+    found = start.measure(run.models, run.clips["5 s"][0], 1 if run.quick else 3)
+    report.add("Start", start.table(found), [], [asdict(each) for each in found])
+
+
 def measure_whisper(run: Run, report: Report) -> None:
     """The OpenAI door."""
     clips = {name: group for name, group in run.clips.items() if name in ("5 s", "25 s")}
@@ -103,6 +109,7 @@ SECTIONS: dict[str, Callable[[Run, Report], None]] = {
     "stages": measure_stages,
     "http": measure_http,
     "scaling": measure_scaling,
+    "start": measure_start,
     "whisper": measure_whisper,
 }
 
