@@ -40,6 +40,7 @@ def limits(settings: Settings) -> Limits:
     """Of requests."""
     return Limits(
         body_bytes=settings.body_limit_bytes,
+        bodies_bytes=settings.bodies_limit_bytes,
         max_audio_s=settings.max_audio_secs,
         inference_timeout_s=settings.inference_timeout_s,
         upload_bytes=settings.upload_limit_bytes or None,

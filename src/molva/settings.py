@@ -88,6 +88,9 @@ class Settings(BaseSettings):
         600, ge=0, description="Longest wait for the engine; 0 has no limit."
     )
     body_limit_bytes: Reloadable[int] = Field(50 * 2**20, ge=1, description="Largest body of the native routes.")
+    bodies_limit_bytes: Reloadable[int] = Field(
+        2**30, ge=1, description="Most that all bodies on the native routes take in memory at once."
+    )
     max_audio_secs: Reloadable[float] = Field(7200, gt=0, description="Longest recording of the native routes.")
     idle_timeout_secs: Reloadable[int] = Field(300, ge=1, description="Longest silence of a live client on the wire.")
     max_session_secs: Reloadable[int] = Field(3600, ge=0, description="Longest live session; 0 has no limit.")

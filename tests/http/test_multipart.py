@@ -26,10 +26,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from molva.errors import MolvaError, OptionError, SpoolFull
+from molva.http.bodies import BodyLimit
 from molva.http.dialects import respond
-from molva.http.middleware import BodyLimit
 from molva.http.multipart import BLOCK, MAX_FIELDS, REFERENCES, Form, UploadedFile, read_form, spooled
 from molva.http.openai.form import require_file
+from molva.http.state import Limits
 from molva.server import Uvicorn
 from molva.spool import Spool, SpoolFile
 
@@ -401,7 +402,10 @@ def served(spool: Spool) -> Iterator[Served]:
         heard.set()
 
     # The limit of other routes is far below what is sent here.
-    app = BodyLimit(application(spool, 2 * MIB, ended=ended), lambda: 100)
+    app = BodyLimit(
+        application(spool, 2 * MIB, ended=ended),
+        lambda: Limits(body_bytes=100, max_audio_s=1, inference_timeout_s=None),
+    )
     with serving(app) as port, httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         yield Served(client, port, spool, heard, errors)
     assert [path for path in spool.folder.iterdir() if path.name != ".lock"] == []

@@ -14,11 +14,12 @@ from molva import __version__
 from molva.errors import InferenceTimeout, MolvaError
 from molva.http import docs, metrics, native, page, status, websocket
 from molva.http.auth import Auth, declare_keys
+from molva.http.bodies import BodyLimit
 from molva.http.dialects import respond
 from molva.http.guard import BodyDeadline, Guard, Guards, RateLimit
 from molva.http.jobs import model as model_life
 from molva.http.jobs import records, stream, submission
-from molva.http.middleware import BodyLimit, DoubledPrefix, Head, KeepLimits, Origin, RequestId
+from molva.http.middleware import DoubledPrefix, Head, KeepLimits, Origin, RequestId
 from molva.http.openai import client_secrets, models, realtime, transcriptions
 from molva.http.routes import RouteTemplates
 from molva.http.state import ServerState
@@ -74,7 +75,7 @@ def create_app(state: ServerState, keys: KeyRing | None = None, guards: Guards |
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     _build_routes(app)
     handler = BodyDeadline(KeepLimits(app, state), guards.body_timeout_s)
-    inner: ASGIApp = Head(BodyLimit(handler, lambda: state.limits.body_bytes))
+    inner: ASGIApp = Head(BodyLimit(handler, lambda: state.limits))
     if keys is not None:
         inner = Auth(inner, keys, state.ephemeral, guards.quotas)
     guarded = Guard(Origin(RateLimit(inner, guards.limiter, state.observer), state, keys), guards)

@@ -1,9 +1,9 @@
-"""What happens to every request before its handler: request id, origin policy, body limit. Plain ASGI.
+"""What happens to every request before its handler: request id, origin policy. Plain ASGI.
 
 Order: request id -> host (403, in guard.py) -> origin (403) -> rate (429, in guard.py) -> key (401) and its quotas
-(429, both in auth.py) -> body size (413) -> handler, so that refusals carry the id too, and pages of permitted origins
-can read why they were refused. Nothing is awaited on the way down: all of them decide by the rules of one moment, also
-where SIGHUP changes these.
+(429, both in auth.py) -> size of the body (413, and 503 beside others, in bodies.py) -> handler, so that refusals carry
+the id too, and pages of permitted origins can read why they were refused. Nothing is awaited on the way down: all of
+them decide by the rules of one moment, also where SIGHUP changes these.
 """
 
 import asyncio
@@ -11,14 +11,13 @@ import logging
 import secrets
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from molva import logs, tracing
-from molva.errors import OriginDenied, PayloadTooLarge, ShuttingDown
+from molva.errors import OriginDenied, ShuttingDown
 from molva.http.dialects import is_jobs, is_openai, respond
 from molva.http.routes import OTHER, RouteTemplates
 from molva.http.state import LIMITS, ServerState
@@ -36,11 +35,6 @@ PAGE_FILES = "/page/"
 
 KEY_NAME = "key_name"
 """Where auth.py leaves the name of the key in the state of a request, for the log."""
-
-UPLOADS = "/v1/audio/"
-"""Below it are forms that go to the disk; http/multipart.py has their limit."""
-JOBS = "/jobs"
-"""Takes such forms too, of any size."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Others, which clients may make up, are told as `other`."""
@@ -200,35 +194,3 @@ class KeepLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope.setdefault("state", {})[LIMITS] = self._state.limits
         await self._app(scope, receive, send)
-
-
-class BodyLimit:
-    """Refuses bodies over the limit: by the header before a byte is read, and by count where the header lies.
-
-    The framework has such a middleware; its answer is plain text that cannot be given another body.
-    """
-
-    def __init__(self, app: ASGIApp, max_bytes: Callable[[], int]) -> None:
-        """`max_bytes` is asked once for each request."""
-        self._app = app
-        self._max_bytes = max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == JOBS or scope["path"].startswith(UPLOADS):
-            await self._app(scope, receive, send)
-            return
-        declared, max_bytes = Headers(scope=scope).get("content-length", "0"), self._max_bytes()
-        if declared.isdigit() and int(declared) > max_bytes:
-            await respond(scope["path"], PayloadTooLarge())(scope, receive, send)
-            return
-        received = 0
-
-        async def receive_counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > max_bytes:
-                raise PayloadTooLarge  # the application's error handler answers
-            return message
-
-        await self._app(scope, receive_counted, send)

@@ -30,6 +30,8 @@ class Limits:
     body_bytes: int
     max_audio_s: float
     inference_timeout_s: float | None
+    bodies_bytes: int = 2**30
+    """Of all bodies in memory at once."""
     upload_bytes: int | None = 2 * 2**30
     """Of a file sent to the OpenAI door, which keeps it on the disk; None has no limit."""
     upload_audio_s: float | None = 36_000
