@@ -26,7 +26,18 @@ def models(tiny_dir: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(models: Path, tmp_path: Path) -> Iterator[Process]:
-    arguments = ["--port", "0", "--model-dir", models, "--model", SERVED, "--precision", "fp32", "--max-models", "2"]
+    arguments: list[str | Path] = [
+        "--port",
+        "0",
+        "--model-dir",
+        models,
+        "--model",
+        SERVED,
+        "--precision",
+        "fp32",
+        "--max-models",
+        "2",
+    ]
     with molva_serve(*arguments, home=tmp_path) as process:
         yield process
 
@@ -57,11 +68,8 @@ def test_who_asks_for_a_damaged_model_is_told_and_the_others_are_served(server: 
 
 @pytest.mark.parametrize("lifecycle", ["eager", "lazy"])
 def test_a_server_of_a_damaged_model_ends_with_its_name(models: Path, tmp_path: Path, lifecycle: str) -> None:
-    ended = run_molva(
-        *["serve", "--port", "0", "--model-dir", models, "--model", DAMAGED, "--lifecycle", lifecycle],
-        *["--precision", "fp32"],
-        home=tmp_path,
-    )
+    arguments: list[str | Path] = ["--port", "0", "--model-dir", models, "--model", DAMAGED, "--lifecycle", lifecycle]
+    ended = run_molva("serve", *arguments, "--precision", "fp32", home=tmp_path)
     assert ended.returncode == 1
     assert ended.stdout == b""
     assert "v3_rnnt_joint.onnx" in (words := " ".join(ended.stderr.decode().split()))

@@ -254,7 +254,7 @@ def test_a_model_that_fails_at_speech_is_refused_by_name(store: ModelStore) -> N
     encoder = loading.fp32_encoder(model)
     graph = onnx.load(encoder)
     output = graph.graph.output[0].name
-    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(100), "hundred"))
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array(100, np.float32), "hundred"))
     # Infinite for speech, and 1 for the silence by which graphs are held against each other.
     graph.graph.node.extend(
         [
