@@ -232,3 +232,12 @@ def test_values_of_all_kinds_are_within_their_bytes(folder: Path) -> None:
         numpy_helper.from_array(np.zeros((0, 5), np.float32), "empty"),
     ]
     inspect(written(hostile.graph(tensors=tensors), folder))
+
+
+def test_a_refusal_prints_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """ONNX Runtime puts names of the graph into its message, which Python then cannot read."""
+    path = written(hostile.graph([helper.make_node("Evil", ["x"], ["y"])]), folder)
+    path.write_bytes(path.read_bytes().replace(b"Evil", b"\xb8vil"))
+    with pytest.raises(ModelFilesInvalid):
+        open_session(path)
+    assert capfd.readouterr() == ("", "")

@@ -61,7 +61,9 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
 
 def _open(path: Path, options: onnxruntime.SessionOptions, providers: list[str]) -> onnxruntime.InferenceSession:
     with reading(path, "ONNX Runtime cannot load it; it is damaged or not an ONNX graph"):
-        return onnxruntime.InferenceSession(path, options, providers=list(dict.fromkeys(providers)))
+        providers = list(dict.fromkeys(providers))
+        # From the CPU it would fall back to the CPU, and print that on standard output.
+        return onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=int(len(providers) > 1))
 
 
 def find_provider(device: str) -> str:
