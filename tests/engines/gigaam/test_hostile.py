@@ -98,7 +98,7 @@ STRUCTURES = {name: structure_of(name) for name in NAMES}
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(data=st.data(), name=st.sampled_from(NAMES))
 def test_flipped_bits_of_the_structure(damaged: Path, data: st.DataObject, name: str) -> None:
     content = bytearray((damaged / name).read_bytes())
@@ -110,7 +110,7 @@ def test_flipped_bits_of_the_structure(damaged: Path, data: st.DataObject, name:
 
 
 @pytest.mark.slow
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(data=st.data(), name=st.sampled_from([ENCODER, DECODER, JOINT]))
 def test_flipped_bits_anywhere(damaged: Path, data: st.DataObject, name: str) -> None:
     content = bytearray((damaged / name).read_bytes())
