@@ -49,7 +49,7 @@ def program(node: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     models = tmp_path_factory.mktemp("models")
-    for file in tiny_dir.iterdir():
+    for file in filter(Path.is_file, tiny_dir.iterdir()):
         (models / file.name).hardlink_to(file)
     write_speaker_models(models)
     flags = ("--port", "0", "--model", "gigaam-v3-rnnt", "--model-dir", models, "--precision", "fp32")

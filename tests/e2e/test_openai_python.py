@@ -40,7 +40,7 @@ UPLOAD_LIMIT = 8_000_000
 def url(tiny_dir: Path, whisper_base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serves the tiny GigaAM; whisper-base lies beside it."""
     models = tmp_path_factory.mktemp("models")
-    for file in tiny_dir.iterdir():
+    for file in filter(Path.is_file, tiny_dir.iterdir()):
         (models / file.name).hardlink_to(file)
     (models / "whisper-base").symlink_to(whisper_base_dir)
     write_speaker_models(models)
