@@ -163,3 +163,9 @@ def test_every_check_of_the_doctor_is_in_its_section() -> None:
     checks = set(re.findall(r'\b(?:ok|warning|problem)\(\s*"([a-z ]+)"', source))
     assert len(checks) >= 18
     assert [check for check in checks if f"`{check}`" not in section] == []
+
+
+def test_every_path_in_the_threat_model_exists() -> None:
+    paths = set(re.findall(r"`((?:src|tests)/[^`]+)`", PAGES["threat-model.md"]))
+    assert len(paths) >= 30
+    assert [path for path in paths if not (ROOT / path).is_file()] == []

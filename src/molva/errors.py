@@ -198,7 +198,9 @@ class ModelFilesInvalid(ModelError):
     code = "model_files_invalid"
 
     def __init__(self, file_name: str, problem: str) -> None:
-        super().__init__(f"Model file '{file_name}': {problem}")
+        super().__init__(
+            f"Model file '{file_name}': {problem}. `molva models verify` says what is damaged and how to repair it."
+        )
         self.file_name = file_name
         self.problem = problem
 

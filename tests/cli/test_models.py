@@ -152,6 +152,17 @@ def test_verifying_a_model_with_a_file_missing_fails(hub: FakeHub, tmp_path: Pat
     assert result.stderr == f"Repair: molva models pull {SPEC.name}\n"
 
 
+def test_verifying_a_damaged_rebuilt_encoder_fails_and_says_what_to_do(tmp_path: Path) -> None:
+    folder = tmp_path / ".molva" / "models" / "gigaam-v2-ctc"
+    (folder / "v2_ctc.s8").mkdir(parents=True)
+    for name in ("v2_vocab.txt", "v2_ctc.onnx"):
+        (folder / name).touch()
+    result = molva_models("verify", "gigaam-v2-ctc")
+    assert result.exit_code == 1
+    assert "gigaam-v2-ctc: v2_ctc.s8: mismatch" in result.stdout
+    assert f"Repair: remove {folder / 'v2_ctc.s8'};" in result.stderr
+
+
 def test_removing_asks_first(hub: FakeHub, tmp_path: Path) -> None:
     succeed("pull", SPEC.name, "--endpoint", hub.endpoint)
     folder = tmp_path / ".molva" / "models" / SPEC.name

@@ -40,6 +40,18 @@ def test_a_damaged_file_is_found(store: ModelStore) -> None:
     assert "v3_rnnt_encoder.onnx" in finding.message
 
 
+def test_a_damaged_rebuilt_encoder_is_found(store: ModelStore) -> None:
+    for kind in ("vocab.txt", "ctc.onnx"):  # a model that no hashes are known of
+        shutil.copy(store.directory / f"v3_{kind}", store.directory / f"v2_{kind}")
+    model = store.require(find("gigaam-v2-ctc"))
+    (store.directory / "config.json").unlink()
+    assert models.check_files(model, store).status == "ok"
+    (store.directory / "v2_ctc.s8").mkdir()
+    finding = models.check_files(model, store)
+    assert finding.status == "problem"
+    assert "v2_ctc.s8: damaged" in finding.message
+
+
 def test_a_rebuild_is_told_before_it_takes_its_time(store: ModelStore) -> None:
     model = store.require(RNNT)
 

@@ -49,8 +49,8 @@ def program(node: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     models = tmp_path_factory.mktemp("models")
-    for file in tiny_dir.iterdir():
-        (models / file.name).symlink_to(file)
+    for file in filter(Path.is_file, tiny_dir.iterdir()):
+        (models / file.name).hardlink_to(file)
     write_speaker_models(models)
     flags = ("--port", "0", "--model", "gigaam-v3-rnnt", "--model-dir", models, "--precision", "fp32")
     with molva_serve(*flags, home=tmp_path_factory.mktemp("home"), MOLVA_API_KEY=KEY) as process:

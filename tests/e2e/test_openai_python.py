@@ -40,8 +40,8 @@ UPLOAD_LIMIT = 8_000_000
 def url(tiny_dir: Path, whisper_base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serves the tiny GigaAM; whisper-base lies beside it."""
     models = tmp_path_factory.mktemp("models")
-    for file in tiny_dir.iterdir():
-        (models / file.name).symlink_to(file)
+    for file in filter(Path.is_file, tiny_dir.iterdir()):
+        (models / file.name).hardlink_to(file)
     (models / "whisper-base").symlink_to(whisper_base_dir)
     write_speaker_models(models)
     flags = ["--port", "0", "--model", "gigaam-v3-rnnt", "--model-dir", str(models), "--precision", "fp32"]

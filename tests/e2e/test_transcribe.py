@@ -148,8 +148,8 @@ def test_speakers_are_marked(args: list[str | Path], tiny_dir: Path, speaker_dir
     models = tmp_path / "models"
     models.mkdir()
     for folder in (tiny_dir, speaker_dir):
-        for file in folder.iterdir():
-            (models / file.name).symlink_to(file)
+        for file in filter(Path.is_file, folder.iterdir()):
+            (models / file.name).hardlink_to(file)
     args[args.index(tiny_dir)] = models
     result = run_molva(*args, "--speakers", "--num-speakers", "1", "-f", "srt", FIRST.path, home=tmp_path)
     assert result.returncode == 0, result.stderr

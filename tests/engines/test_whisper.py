@@ -270,7 +270,7 @@ def other_json(_content: bytes) -> bytes:
         ("tokenizer.json", half, "tokenizer.json"),
         ("tokenizer.json", other_json, "tokenizer.json"),
         ("vocabulary.txt", nothing, "vocabulary"),
-        ("vocabulary.txt", half, "vocabulary"),
+        ("vocabulary.txt", half, "vocabulary.txt"),
         ("preprocessor_config.json", other_json, "preprocessor_config.json"),
     ],
 )
@@ -279,7 +279,7 @@ def test_missing_and_damaged_files_are_named(
 ) -> None:
     for file in whisper_base_dir.iterdir():
         if file.name != name:
-            (tmp_path / file.name).symlink_to(file)
+            (tmp_path / file.name).hardlink_to(file)  # links that lead out of the folder are refused
     whole = whisper_base_dir / name
     harmed = harm(whole.read_bytes() if whole.exists() else b"")
     if harmed is not None:

@@ -1,7 +1,9 @@
 """Files to engines; encoders are rebuilt by themselves."""
 
 import logging
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +156,116 @@ def test_the_shipped_clip_is_five_seconds_of_speech() -> None:
     assert clip.dtype == np.float32
     assert clip.size == 87_000
     assert 0.1 < np.abs(clip).max() <= 1
+
+
+def rot(path: Path) -> None:
+    """Change a byte in the middle, without a trace in size and time: as a disk does."""
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def spoil(path: Path) -> None:
+    path.write_bytes(bytes(reversed(path.read_bytes())))
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def lead_out(path: Path) -> None:
+    outside = path.parent.parent.parent / "outside" / path.name
+    outside.parent.mkdir(exist_ok=True)
+    path.rename(outside)
+    path.symlink_to(outside)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("encoder.onnx", spoil),
+        ("encoder.weights", spoil),
+        ("encoder.onnx", make_pipe),
+        ("encoder.weights", make_pipe),
+        ("encoder.onnx", lead_out),
+        ("encoder.weights", lead_out),
+        ("encoder.weights", Path.unlink),
+        ("key.json", spoil),
+        ("key.json", make_pipe),
+        ("key.json", lambda path: path.write_text("[" * 100_000)),
+        ("key.json", lambda path: path.write_text('{"result": 1, "source": [], "machine": {}}')),
+    ],
+)
+def test_a_rebuilt_encoder_that_was_changed_is_made_anew(
+    store: ModelStore, name: str, damage: Callable[[Path], object]
+) -> None:
+    model = store.require(find("gigaam-v3-ctc"))
+    path = choose_encoder(model, device="cpu", precision="int8").path
+    damage(path.parent / name)
+    assert loading.damaged_rebuilt(model) == [path.parent]
+    engine = load_engine(model, device="cpu", precision="int8", workers=1)
+    assert engine.transcribe([SEEN[0].samples], Options())[0].text
+    assert loading.damaged_rebuilt(model) == []
+
+
+def test_one_that_rots_on_the_disk_is_made_anew_when_it_does_not_load(
+    store: ModelStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In silence only where what has changed are weights: `molva models verify` finds that."""
+    model = store.require(find("gigaam-v3-ctc"))
+    path = choose_encoder(model, device="cpu", precision="int8").path
+    before = path.stat()
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with caplog.at_level(logging.WARNING):
+        engine = load_engine(model, device="cpu", precision="int8", workers=1)
+    assert "is damaged and made anew" in caplog.text
+    assert engine.transcribe([SEEN[0].samples], Options())[0].text
+    rot(path.parent / "encoder.weights")
+    assert loading.damaged_rebuilt(model) == [path.parent]
+
+
+def test_the_rebuilt_encoder_of_another_model_is_not_taken(store: ModelStore) -> None:
+    ctc, rnnt = (store.require(find(f"gigaam-v3-{head}")) for head in ("ctc", "rnnt"))
+    foreign = choose_encoder(rnnt, device="cpu", precision="int8").path.parent
+    form = loading.weights_format("int8")
+    shutil.copytree(foreign, loading.rebuilt_folder(ctc, form))
+    engine = load_engine(ctc, device="cpu", precision="int8", workers=1)
+    assert engine.transcribe([SEEN[0].samples], Options())[0].text
+
+
+def test_a_folder_of_it_that_is_a_link_is_not_taken(store: ModelStore, tmp_path: Path) -> None:
+    model = store.require(find("gigaam-v3-ctc"))
+    folder = choose_encoder(model, device="cpu", precision="int8").path.parent
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    choose_encoder(model, device="cpu", precision="int8")
+    assert not folder.is_symlink()
+    assert (tmp_path / "elsewhere" / "encoder.onnx").exists()
+
+
+def test_a_model_that_fails_at_speech_is_refused_by_name(store: ModelStore) -> None:
+    """Weights that no hash is known of may be anything; what they make of speech must be numbers."""
+    model = store.require(find("gigaam-v3-ctc"))
+    encoder = loading.fp32_encoder(model)
+    graph = onnx.load(encoder)
+    output = graph.graph.output[0].name
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array(100, np.float32), "hundred"))
+    # Infinite for speech, and 1 for the silence by which graphs are held against each other.
+    graph.graph.node.extend(
+        [
+            onnx.helper.make_node("Abs", ["features"], ["sizes"]),
+            onnx.helper.make_node("ReduceMax", ["sizes"], ["largest"], keepdims=0),
+            onnx.helper.make_node("Mul", ["largest", "hundred"], ["large"]),
+            onnx.helper.make_node("Exp", ["large"], ["infinite"]),
+            onnx.helper.make_node("Mul", [output, "infinite"], ["spoilt"]),
+        ]
+    )
+    graph.graph.output[0].name = "spoilt"
+    onnx.save(graph, encoder)
+    with pytest.raises(ModelFilesInvalid, match=r"v3_ctc\.onnx.*no numbers"):
+        load_engine(model, device="cpu", precision="fp32", workers=1)

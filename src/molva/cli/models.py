@@ -102,6 +102,8 @@ def verify(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this model.", show_default=False)] = None,
 ) -> None:
     """Hash the files of the installed models, or of one, and compare with what they must be."""
+    from molva.runtime.loading import damaged_rebuilt
+
     store = ModelStore(model_dir)
     specs = [find_any(name)] if name else [spec for spec in EVERYTHING.values() if store.locate(spec)]
     sound = True
@@ -115,6 +117,11 @@ def verify(
         elif "missing" in outcomes:
             typer.echo(f"Repair: molva models pull {spec.name}", err=True)
         sound = sound and outcomes.isdisjoint({"mismatch", "missing"})
+        installed = store.locate(spec)
+        for folder in damaged_rebuilt(installed) if installed else []:
+            typer.echo(f"{spec.name}: {folder.name}: mismatch")
+            typer.echo(f"Repair: remove {folder}; it is made anew when it is needed", err=True)
+            sound = False
     if not sound:
         raise typer.Exit(1)
 

@@ -13,6 +13,7 @@ from molva.models.catalog import DEFAULT_MODEL, SPEAKERS, ModelSpec, find
 from molva.models.store import InstalledModel, ModelStore
 from molva.runtime.capacity import SESSION_OVERHEAD, sustained_sessions
 from molva.runtime.loading import (
+    damaged_rebuilt,
     foreign_encoder,
     fp32_encoder,
     load_engine,
@@ -61,6 +62,8 @@ def check_files(model: InstalledModel, store: ModelStore) -> Finding:
         return problem(
             "files", f"{', '.join(bad)}: damaged", f"molva models remove {name} --yes && molva models pull {name}"
         )
+    if folders := [str(folder) for folder in damaged_rebuilt(model)]:
+        return problem("files", f"{', '.join(folders)}: damaged", "Remove it; what is needed is made anew.")
     unknown = sum(check.outcome == "unknown" for check in checks)
     return ok(
         "files", f"{len(checks)} hashed" + (f", {unknown} of them made here or without a known hash" * (unknown > 0))

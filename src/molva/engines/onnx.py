@@ -4,7 +4,9 @@ from pathlib import Path
 
 import onnxruntime
 
-from molva.errors import DeviceUnavailable, ModelFilesInvalid
+from molva.engines.files import reading
+from molva.engines.structure import inspect
+from molva.errors import DeviceUnavailable
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}
 
@@ -21,9 +23,10 @@ def open_session(
 
     `threads`: what one run may use, the caller's among them. `as_saved`: the graph is one of `save_packed`.
     Raises DeviceUnavailable where this build of ONNX Runtime or this machine lacks the device, ModelFilesInvalid
-    where the file is no loadable graph.
+    where the file is no loadable graph, or one that molva does not trust.
     """
     provider = find_provider(device)
+    inspect(path, packed=as_saved)
     options = _options(threads)
     if as_saved:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -59,10 +62,10 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
 
 
 def _open(path: Path, options: onnxruntime.SessionOptions, providers: list[str]) -> onnxruntime.InferenceSession:
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=list(dict.fromkeys(providers)))
-    except Exception as error:  # onnxruntime's exceptions share no base of their own
-        raise ModelFilesInvalid(path.name, "ONNX Runtime cannot load it; it is damaged or not an ONNX graph") from error
+    with reading(path, "ONNX Runtime cannot load it; it is damaged or not an ONNX graph"):
+        providers = list(dict.fromkeys(providers))
+        # From the CPU it would fall back to the CPU, and print that on standard output.
+        return onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=int(len(providers) > 1))
 
 
 def find_provider(device: str) -> str:

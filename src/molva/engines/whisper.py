@@ -1,6 +1,5 @@
 """The Whisper engine, over faster-whisper: an optional extra, imported when a model is loaded."""
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from molva.engines.base import EngineInfo, Hypothesis, Options, Task, Token
 from molva.engines.cpu import usable_cores
+from molva.engines.files import LARGEST_TEXT, LARGEST_WEIGHTS, check_file, read_json, read_object, read_text, reading
 from molva.errors import DeviceUnavailable, InferenceError, ModelError, ModelFilesInvalid
 from molva.samples import Samples, seconds
 from molva.transcript import UNDETERMINED, Word, word_separator
@@ -26,6 +26,9 @@ N_TIMESTAMPS = 1501
 
 REPETITIVE = 2.4
 """A text that zlib makes this many times smaller says the same thing again and again."""
+
+FEATURES = {"sampling_rate": 16_000, "hop_length": 160, "chunk_length": 30, "n_fft": 400}
+"""What every size of Whisper was trained with; the number of mels differs."""
 
 DECODING: dict[str, Any] = {
     "beam_size": 5,
@@ -170,6 +173,8 @@ def load(directory: Path, *, model: str, variant: str, device: str = "cpu", work
 
     check_files(directory)
     vocabulary = read_vocabulary(directory / "tokenizer.json")
+    with reading(directory / "tokenizer.json", "spells its tokens otherwise than Whisper"):
+        spelled = text_tokens(vocabulary)
     try:
         whisper = WhisperModel(
             str(directory),
@@ -179,9 +184,9 @@ def load(directory: Path, *, model: str, variant: str, device: str = "cpu", work
             cpu_threads=max(1, usable_cores() // workers),
             local_files_only=True,
         )
-    except ValueError as error:  # the compute type
-        raise DeviceUnavailable(f"This {device} device cannot compute in {COMPUTE_TYPES[device]}.") from error
-    except RuntimeError as error:
+    except Exception as error:  # CTranslate2's exceptions share no base of their own
+        if "compute type" in str(error):
+            raise DeviceUnavailable(f"This {device} device cannot compute in {COMPUTE_TYPES[device]}.") from error
         if "CUDA" in str(error) or "libcu" in str(error):
             raise DeviceUnavailable(
                 "'cuda' was found but could not be started. It needs CUDA 12 with cuBLAS and cuDNN 9."
@@ -205,7 +210,7 @@ def load(directory: Path, *, model: str, variant: str, device: str = "cpu", work
         punctuation=True,
         may_repeat=True,
     )
-    return WhisperEngine(info, whisper, text_tokens(vocabulary))
+    return WhisperEngine(info, whisper, spelled)
 
 
 def prepare(device: str) -> None:
@@ -233,26 +238,35 @@ def check_device(device: str) -> None:
 
 
 def check_files(directory: Path) -> None:
-    """Raise ModelFilesInvalid for a file that is missing, and for a config.json that is not JSON."""
+    """Raise ModelFilesInvalid for a file that is missing, or that CTranslate2 and faster-whisper must not see."""
     for name in ("config.json", "tokenizer.json", "model.bin"):
         if not (directory / name).is_file():
             raise ModelFilesInvalid(name, "is missing")
     if not any((directory / f"vocabulary.{kind}").is_file() for kind in ("txt", "json")):
         raise ModelFilesInvalid("vocabulary", "is missing: neither vocabulary.txt nor vocabulary.json is here")
-    try:
-        json.loads((directory / "config.json").read_bytes())
-    except ValueError as error:
-        raise ModelFilesInvalid("config.json", "is not JSON") from error
+    check_file(directory / "model.bin", LARGEST_WEIGHTS)
+    read_object(directory / "config.json")
+    for path in directory.glob("vocabulary.*"):
+        if path.suffix == ".json":
+            read_json(path)
+        elif path.suffix == ".txt":
+            read_text(path)
+    features = directory / "preprocessor_config.json"
+    if features.exists():
+        told = read_object(features)
+        if told.get("feature_size", 80) not in [80, 128] or any(
+            told.get(name, value) != value for name, value in FEATURES.items()
+        ):
+            raise ModelFilesInvalid(features.name, "does not have the features of Whisper")
 
 
 def read_vocabulary(path: Path) -> dict[str, int]:
     """Tokens as the vocabulary spells them -> ids. Raises ModelFilesInvalid for what is no tokenizer of Whisper's."""
     from tokenizers import Tokenizer
 
-    try:
-        vocabulary = Tokenizer.from_file(str(path)).get_vocab()
-    except Exception as error:  # it raises nothing narrower
-        raise ModelFilesInvalid(path.name, "is damaged") from error
+    check_file(path, LARGEST_TEXT)
+    with reading(path, "is damaged"):
+        vocabulary: dict[str, int] = Tokenizer.from_file(str(path)).get_vocab()
     if not {"<|endoftext|>", "<|notimestamps|>"} <= vocabulary.keys():
         raise ModelFilesInvalid(path.name, "is not the tokenizer of a Whisper model")
     return vocabulary

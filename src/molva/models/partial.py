@@ -25,7 +25,7 @@ class Partial:
         """What can be gone on with; None when there is nothing or nobody knows what it is."""
         try:
             etag = json.loads(self._note.read_text(encoding="utf-8"))["etag"]
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             return None
         return Held(self.size, etag) if self.size and isinstance(etag, str) else None
 

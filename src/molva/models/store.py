@@ -57,7 +57,7 @@ class Record:
         try:
             content = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
             return cls(content["revision"], {name: RecordedFile(**entry) for name, entry in content["files"].items()})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return cls()
 
     def write(self, folder: Path) -> None:

@@ -19,12 +19,12 @@ from molva.engines import whisper
 from molva.engines.base import Engine, EngineInfo, Options
 from molva.engines.cpu import has_wide_accumulation, usable_cores
 from molva.engines.gigaam.features import SPECS, log_mel
-from molva.engines.gigaam.model import GigaamFiles, load_gigaam, read_config
-from molva.engines.gigaam.rebuild import find_rebuilt
+from molva.engines.gigaam.model import GigaamEngine, GigaamFiles, load_gigaam, read_config
+from molva.engines.gigaam.rebuild import GRAPH, WEIGHTS, find_rebuilt, is_sound
 from molva.engines.gigaam.rebuild_process import rebuild_apart
 from molva.engines.gigaam.weights import Format
 from molva.engines.onnx import find_provider
-from molva.errors import ModelError, ModelNotInstalled
+from molva.errors import InferenceError, ModelError, ModelFilesInvalid, ModelNotInstalled
 from molva.models.catalog import REBUILT_FORMS, int8_names, rebuilt_name
 from molva.models.store import InstalledModel
 from molva.runtime.memory import give_memory_back
@@ -64,29 +64,49 @@ def load_engine(model: InstalledModel, *, device: str, precision: str, workers: 
     `precision`: `int8`, `u8`, `fp32`, or `auto` for what is fastest on the device. Raises ModelError.
     """
     spec = model.spec
-    engine: Engine
     if spec.family == "whisper":
         engine = whisper.load(model.directory, model=spec.name, variant=spec.variant, device=device, workers=workers)
-    else:
-        encoder = choose_encoder(model, device=device, precision=precision)
-        if encoder.saturates:
-            log.warning(
-                "%s is too wide for this CPU, which has no VNNI: recognition will suffer. Serve with --precision fp32.",
-                encoder.path.name,
-            )
-        engine = load_gigaam(
-            gigaam_files(model, encoder.path),
-            model=spec.name,
-            variant=spec.variant,
-            languages=spec.languages,
-            punctuation=spec.punctuation,
-            precision=encoder.precision,
-            device=device,
-            rebuilt=encoder.is_rebuilt,
-            threads=min(workers, usable_cores()),
+        _try(engine, "model.bin")
+        return engine
+    encoder = choose_encoder(model, device=device, precision=precision)
+    if encoder.saturates:
+        log.warning(
+            "%s is too wide for this CPU, which has no VNNI: recognition will suffer. Serve with --precision fp32.",
+            encoder.path.name,
         )
-    engine.transcribe([sample_speech()], Options())
+    try:
+        return _load_gigaam(model, encoder, device=device, workers=workers)
+    except ModelFilesInvalid as error:
+        if not encoder.is_rebuilt or error.file_name not in (GRAPH, WEIGHTS):
+            raise
+        log.warning("%s is damaged and made anew: %s", encoder.path.parent.name, error)
+    shutil.rmtree(encoder.path.parent, ignore_errors=True)
+    encoder = choose_encoder(model, device=device, precision=precision)
+    return _load_gigaam(model, encoder, device=device, workers=workers)
+
+
+def _load_gigaam(model: InstalledModel, encoder: "EncoderChoice", *, device: str, workers: int) -> GigaamEngine:
+    engine = load_gigaam(
+        gigaam_files(model, encoder.path),
+        model=model.spec.name,
+        variant=model.spec.variant,
+        languages=model.spec.languages,
+        punctuation=model.spec.punctuation,
+        precision=encoder.precision,
+        device=device,
+        rebuilt=encoder.is_rebuilt,
+        threads=min(workers, usable_cores()),
+    )
+    _try(engine, encoder.path.name)
     return engine
+
+
+def _try(engine: Engine, file_name: str) -> None:
+    """Run an engine once, which warms it up. Raises ModelFilesInvalid where that fails."""
+    try:
+        engine.transcribe([sample_speech()], Options())
+    except InferenceError as error:
+        raise ModelFilesInvalid(file_name, f"fails at real speech: {error}") from error
 
 
 def prepare(model: InstalledModel, *, device: str, precision: str) -> EngineInfo:
@@ -220,6 +240,14 @@ def remove_stale(model: InstalledModel) -> None:
         folder = rebuilt_folder(model, form)
         if folder.exists() and find_rebuilt(fp32_encoder(model), folder, form) is None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def damaged_rebuilt(model: InstalledModel) -> list[Path]:
+    """Folders of rebuilt encoders whose files are not what was checked when they were made. Reads all of them."""
+    if model.spec.family != "gigaam":
+        return []
+    folders = (rebuilt_folder(model, form) for form in REBUILT_FORMS)
+    return [folder for folder in folders if folder.exists() and not is_sound(folder)]
 
 
 def rebuilt_folder(model: InstalledModel, form: Format) -> Path:

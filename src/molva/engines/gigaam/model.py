@@ -1,6 +1,5 @@
 """The GigaAM engine: features -> encoder -> CTC or RNN-T -> text, tokens and words."""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from molva.engines.base import EngineInfo, Hypothesis, Options, Token
+from molva.engines.files import read_object
 from molva.engines.gigaam.ctc import Emission, decode_ctc
 from molva.engines.gigaam.encoder import Encoder, run_encoder
 from molva.engines.gigaam.features import HOP, SPECS, Features, FeatureSpec, log_mel
@@ -26,6 +25,7 @@ from molva.samples import SAMPLE_RATE, Samples
 from molva.transcript import UNDETERMINED
 
 BATCH_SIZE_ON_ACCELERATOR = 16
+FRAMES_OF_TRIAL = 16
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,8 @@ class GigaamEngine:
             frames = self._encoder.run(features)
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             raise InferenceError from error
+        if not np.isfinite(frames).all():
+            raise InferenceError("The encoder gave values that are no numbers: its weights are damaged.")
         return frames if self._transducer is None else frames.transpose(0, 2, 1)
 
     def _emissions(self, frames: NDArray[np.float32]) -> list[Emission]:
@@ -184,18 +186,17 @@ def read_config(files: GigaamFiles) -> GigaamConfig:
     """Read `config.json`, or tell the generation from the encoder's file name: `v3_…` is v3, all else v2."""
     if files.config is None:
         return GigaamConfig(version="v3" if files.encoder.name.startswith("v3") else "v2")
-    try:
-        fields = dict[str, Any](json.loads(files.config.read_text(encoding="utf-8")).items())
-        known = {name: fields[name] for name in GigaamConfig.__dataclass_fields__ if name in fields}
-        config = GigaamConfig(**{"version": "v2", **known})
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelFilesInvalid(files.config.name, "is not the JSON that GigaAM exports carry") from error
+    fields = read_object(files.config)
+    known = {name: fields[name] for name in GigaamConfig.__dataclass_fields__ if name in fields}
+    config = GigaamConfig(**{"version": "v2", **known})
     n_mels = fields.get("features_size", SPECS["v3"].n_mels)
-    if config.version not in SPECS or n_mels != SPECS["v3"].n_mels:
-        raise ModelFilesInvalid(files.config.name, f"version {config.version!r} with {n_mels} mels is not supported")
-    if not all(isinstance(n, int) and n > 0 for n in (config.subsampling_factor, config.max_tokens_per_step)):
+    if config.version not in list(SPECS) or n_mels != SPECS["v3"].n_mels:
+        told = f"version {str(config.version)[:40]!r} with {str(n_mels)[:40]!r} mels"
+        raise ModelFilesInvalid(files.config.name, f"{told} is not supported")
+    # A head that never gives the blank takes as many steps at each frame as it may.
+    if not all(type(n) is int and 0 < n <= 100 for n in (config.subsampling_factor, config.max_tokens_per_step)):
         raise ModelFilesInvalid(
-            files.config.name, "subsampling_factor and max_tokens_per_step must be whole and positive"
+            files.config.name, "subsampling_factor and max_tokens_per_step must be whole numbers from 1 to 100"
         )
     return config
 
@@ -230,7 +231,7 @@ def check_encoder(
     """
     n_mels = SPECS["v3"].n_mels
     try:
-        output = run_encoder(session, [np.zeros((n_mels, 16), np.float32)])
+        output = run_encoder(session, [np.zeros((n_mels, FRAMES_OF_TRIAL), np.float32)])
     except Exception as error:  # onnxruntime's exceptions share no base of their own
         raise ModelFilesInvalid(
             file.name, f"does not take features (batch, {n_mels}, frames) and their lengths"
@@ -241,3 +242,7 @@ def check_encoder(
         axis, wanted, what = 1, transducer.joint.encoder.shape[0], "the joint takes"
     if output.ndim != 3 or output.shape[axis] != wanted:
         raise ModelFilesInvalid(file.name, f"gives an output of shape {output.shape}, but {what} {wanted}")
+    if output.shape[0] != 1 or output.shape[3 - axis] > FRAMES_OF_TRIAL:
+        raise ModelFilesInvalid(file.name, f"gives an output of shape {output.shape} for {FRAMES_OF_TRIAL} frames")
+    if output.dtype != np.float32 or not np.isfinite(output).all():
+        raise ModelFilesInvalid(file.name, "gives values that are no numbers")

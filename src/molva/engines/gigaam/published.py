@@ -13,6 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from molva.engines.files import reading
+from molva.engines.structure import inspect
 from molva.errors import ModelFilesInvalid
 
 Array = NDArray[np.float32]
@@ -105,10 +107,9 @@ class PublishedEncoder:
     def __init__(self, path: Path) -> None:
         """Raises ModelFilesInvalid where the file is no ONNX graph, or not one of this layout."""
         self._name = path.name
-        try:
+        inspect(path)
+        with reading(path, "is damaged or not an ONNX graph"):
             graph = onnx.load(path).graph
-        except Exception as error:  # protobuf raises its own kinds
-            raise ModelFilesInvalid(path.name, "is damaged or not an ONNX graph") from error
         self._tensors = {tensor.name: tensor for tensor in graph.initializer}
         self._nodes: dict[str, onnx.NodeProto] = {node.name: node for node in graph.node}
         self._producers: dict[str, onnx.NodeProto] = {name: node for node in graph.node for name in node.output}
@@ -265,7 +266,9 @@ class PublishedEncoder:
 
     def _weight(self, name: str) -> Array:
         """Exports name weights that several nodes share once, and the others by Identity."""
-        while (node := self._producers.get(name)) is not None and node.op_type == "Identity":
+        seen: set[str] = set()
+        while name not in seen and (node := self._producers.get(name)) is not None and node.op_type == "Identity":
+            seen.add(name)
             name = node.input[0]
         if name not in self._tensors:
             raise self._unknown(f"weight '{name}' is missing")

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from molva.engines.cpu import instruction_sets
+from molva.engines.files import LARGEST_WEIGHTS, check_file, read_object, reading
 from molva.engines.gigaam.encoder import run_encoder
 from molva.engines.gigaam.features import SPECS, log_mel
 from molva.engines.gigaam.fused import write_fused
@@ -44,16 +45,29 @@ GRAPH, WEIGHTS, KEY = "encoder.onnx", "encoder.weights", "key.json"
 def find_rebuilt(encoder: Path, folder: Path, form: Format) -> Path | None:
     """The graph in `folder`, if it was made from `encoder` as it is now, for this machine and by this recipe.
 
-    Where the source has another time than noted it is hashed, which takes a second for the full size.
+    Files with another time than noted are hashed, which takes a second for a source of full size.
     """
     key = _read_key(folder)
     try:
-        is_whole = (folder / WEIGHTS).stat().st_size == key.get("weights_size") and (folder / GRAPH).exists()
-        if is_whole and key.get("machine") == _machine(form) and _is_source(encoder, key.get("source")):
+        if (
+            key.get("machine") == _machine(form)
+            and _are_as_noted([folder / GRAPH, folder / WEIGHTS], key.get("result"))
+            and _are_as_noted(_files(encoder), key.get("source"))
+            and isinstance(key.get("agreement"), float)
+        ):
             return folder / GRAPH
-    except OSError:
-        pass  # something of it is missing
+    except (OSError, ModelFilesInvalid):
+        pass  # something of it is missing, or no ordinary file
     return None
+
+
+def is_sound(folder: Path) -> bool:
+    """Whether the graph and the weights in `folder` still have the bytes that were checked. Reads all of them."""
+    result = _read_key(folder).get("result")
+    try:
+        return isinstance(result, dict) and result == _describe([folder / GRAPH, folder / WEIGHTS])
+    except (OSError, ModelFilesInvalid):
+        return False
 
 
 def rebuild(encoder: Path, folder: Path, form: Format, speech: Samples, version: str) -> float:
@@ -81,7 +95,7 @@ def _rebuild(encoder: Path, folder: Path, form: Format, speech: Samples, version
     with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as staging:
         plain, result = Path(staging) / "plain.onnx", Path(staging) / folder.name
         result.mkdir()
-        source = _describe(encoder)
+        source = _describe(_files(encoder))
         write_plain(encoder, plain, form)
         save_packed(plain, result / GRAPH, WEIGHTS)
         agreement = measure_agreement(encoder, result / GRAPH, speech, version)
@@ -92,7 +106,7 @@ def _rebuild(encoder: Path, folder: Path, form: Format, speech: Samples, version
         key = {
             "machine": _machine(form),
             "source": source,
-            "weights_size": (result / WEIGHTS).stat().st_size,
+            "result": _describe([result / GRAPH, result / WEIGHTS]),
             "agreement": agreement,
         }
         (result / KEY).write_text(json.dumps(key, indent=2) + "\n", encoding="utf-8")
@@ -106,7 +120,9 @@ def _rebuild(encoder: Path, folder: Path, form: Format, speech: Samples, version
 
 def write_plain(encoder: Path, target: Path, form: Format) -> None:
     """Write the fused graph as it is for every machine."""
-    onnx.save(write_fused(PublishedEncoder(encoder), form), target)
+    with reading(encoder, "is not a GigaAM v3 export as molva knows it"):
+        graph = write_fused(PublishedEncoder(encoder), form)
+    onnx.save(graph, target)
 
 
 def measure_agreement(encoder: Path, rebuilt: Path, speech: Samples, version: str) -> float:
@@ -133,28 +149,29 @@ def _machine(form: Format) -> dict[str, Any]:
     }
 
 
-def _describe(encoder: Path) -> dict[str, dict[str, Any]]:
-    """Hash, size and time of the files of a graph: itself and, where there is one, its external data."""
+def _describe(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Hash, size and time of files."""
     described = {}
-    for path in _files(encoder):
-        stat = path.stat()
-        described[path.name] = {"sha256": _sha256(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    for path in paths:
+        size = check_file(path, LARGEST_WEIGHTS)
+        described[path.name] = {"sha256": _sha256(path), "size": size, "mtime_ns": path.stat().st_mtime_ns}
     return described
 
 
-def _is_source(encoder: Path, described: Any) -> bool:
-    if not isinstance(described, dict) or described.keys() != {path.name for path in _files(encoder)}:
+def _are_as_noted(paths: Sequence[Path], described: Any) -> bool:
+    if not isinstance(described, dict) or described.keys() != {path.name for path in paths}:
         return False
-    for path in _files(encoder):
-        stat, noted = path.stat(), described[path.name]
-        if stat.st_size != noted["size"]:
+    for path in paths:
+        size, noted = check_file(path, LARGEST_WEIGHTS), described[path.name]
+        if not isinstance(noted, dict) or size != noted.get("size"):
             return False
-        if stat.st_mtime_ns != noted["mtime_ns"] and _sha256(path) != noted["sha256"]:
+        if path.stat().st_mtime_ns != noted.get("mtime_ns") and _sha256(path) != noted.get("sha256"):
             return False
     return True
 
 
 def _files(encoder: Path) -> list[Path]:
+    """The files of a graph: itself and, where there is one, its external data."""
     return [path for path in (encoder, encoder.with_name(f"{encoder.name}.data")) if path.exists()]
 
 
@@ -164,9 +181,8 @@ def _sha256(path: Path) -> str:
 
 
 def _read_key(folder: Path) -> dict[str, Any]:
-    """Empty where there is none that can be read."""
+    """Empty where there is none that can be read. What lies behind a link was not made here."""
     try:
-        key = json.loads((folder / KEY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return {} if folder.is_symlink() else read_object(folder / KEY)
+    except ModelFilesInvalid:
         return {}
-    return key if isinstance(key, dict) else {}

@@ -15,7 +15,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from molva.engines.files import reading
 from molva.engines.gigaam.ctc import Emission
+from molva.engines.gigaam.vocabulary import MOST_TOKENS
+from molva.engines.structure import inspect
 from molva.errors import ModelFilesInvalid
 
 Array = NDArray[np.float32]
@@ -26,6 +29,10 @@ FRAMES_PER_BLOCK = 8
 OUTPUT_STEP = 16
 """The output layer's columns are filled up to a multiple of this. With 1024 tokens and the blank, decoding takes 1.1 ms
 for a second of audio on AVX-512 then, instead of 1.3: OpenBLAS is slow at edges."""
+
+
+MOST_GATES = 16_384
+"""The published decoders have 1280."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,21 @@ def softmax_score(logits: Array, token: int) -> float:
 
 
 def read_predictor(path: Path) -> Predictor:
-    """Take the weights out of an exported decoder graph: embedding, then one LSTM."""
+    """Take the weights out of an exported decoder graph: embedding, then one LSTM. Raises ModelFilesInvalid."""
+    with reading(path, "is not a decoder of one LSTM over embedded tokens"):
+        return _read_predictor(path)
+
+
+def read_joint(path: Path) -> Joint:
+    """Take the weights out of an exported joint graph: two projections, their sum, ReLU and the output layer.
+
+    Raises ModelFilesInvalid.
+    """
+    with reading(path, "is not a joint of two projections and an output layer"):
+        return _read_joint(path)
+
+
+def _read_predictor(path: Path) -> Predictor:
     graph = _Graph(path)
     lstm = graph.only("LSTM")
     embedding = graph.weight(graph.only("Gather").input[0])
@@ -132,14 +153,16 @@ def read_predictor(path: Path) -> Predictor:
     n_gates = weights.shape[0]
     if embedding.shape[1] != weights.shape[1] or recurrent.shape != (n_gates, n_gates // 4) or bias.size != 2 * n_gates:
         raise ModelFilesInvalid(path.name, "the embedding and the LSTM do not fit each other")
+    # Their product is as large as both sizes multiplied, and may be more than memory holds.
+    if len(embedding) > MOST_TOKENS or n_gates > MOST_GATES:
+        raise ModelFilesInvalid(path.name, f"has {len(embedding):,} tokens and {n_gates:,} gates, more than any model")
     return Predictor(
         token_gates=embedding @ weights.T + bias[:n_gates] + bias[n_gates:],
         recurrent=np.ascontiguousarray(recurrent.T),
     )
 
 
-def read_joint(path: Path) -> Joint:
-    """Take the weights out of an exported joint graph: two projections, their sum, ReLU and the output layer."""
+def _read_joint(path: Path) -> Joint:
     graph = _Graph(path)
     inputs = graph.inputs()
     layers = {graph.source_of(node): graph.linear(node) for node in graph.all("MatMul")}
@@ -163,10 +186,8 @@ class _Graph:
 
     def __init__(self, path: Path) -> None:
         self._name = path.name
-        try:
-            self._graph = onnx.load(path, load_external_data=False).graph
-        except Exception as error:  # protobuf raises its own kinds
-            raise ModelFilesInvalid(path.name, "is not a readable ONNX graph") from error
+        inspect(path)
+        self._graph = onnx.load(path, load_external_data=False).graph
         self._initializers = {tensor.name: tensor for tensor in self._graph.initializer}
         self._producers = {name: node for node in self._graph.node for name in node.output}
 
@@ -185,7 +206,13 @@ class _Graph:
     def weight(self, name: str) -> Array:
         if name not in self._initializers:
             raise ModelFilesInvalid(self._name, f"weight '{name}' is missing")
-        return numpy_helper.to_array(self._initializers[name]).astype(np.float32)
+        tensor = self._initializers[name]
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ModelFilesInvalid(self._name, f"weight '{name}' is in another file")
+        weight = numpy_helper.to_array(tensor).astype(np.float32)
+        if not np.isfinite(weight).all():
+            raise ModelFilesInvalid(self._name, f"weight '{name}' has values that are no numbers")
+        return weight
 
     def linear(self, matmul: onnx.NodeProto) -> tuple[Array, Array]:
         """Weight (n_in, n_out) and bias (n_out,) of a product and the addition behind it."""
@@ -200,9 +227,13 @@ class _Graph:
     def source_of(self, node: onnx.NodeProto) -> str | None:
         """The one graph input that feeds `node`, or None where several do."""
         found: set[str] = set()
+        seen: set[str] = set()
         names = [node.input[0]]
         while names:
             name = names.pop()
+            if name in seen:
+                continue
+            seen.add(name)
             producer = self._producers.get(name)
             if producer is not None:
                 names.extend(producer.input)

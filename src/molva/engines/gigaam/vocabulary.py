@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from molva.engines.base import Token
+from molva.engines.files import read_text
 from molva.errors import ModelFilesInvalid
 from molva.transcript import Word
 
@@ -12,6 +13,9 @@ WORD_MARK = "▁"
 """Marks the start of a word; alone, it is the space of a character vocabulary."""
 
 BLANK = "<blk>"
+
+MOST_TOKENS = 65_536
+"""The largest published one has 1025."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,9 @@ def read_vocabulary(path: Path) -> Vocabulary:
     Raises ModelFilesInvalid where the file does not have this form.
     """
     pieces: list[str] = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelFilesInvalid(path.name, "cannot be read as UTF-8 text") from error
-    for number, line in enumerate(line for line in lines if line.strip()):
+    for number, line in enumerate(line for line in read_text(path).splitlines() if line.strip()):
+        if number == MOST_TOKENS:
+            raise ModelFilesInvalid(path.name, f"has more than {MOST_TOKENS:,} tokens")
         piece, _, identifier = line.rpartition(" ")
         if not piece or identifier != str(number):
             raise ModelFilesInvalid(path.name, f"line {number + 1} is not of the form 'token {number}'")

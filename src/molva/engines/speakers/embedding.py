@@ -7,6 +7,7 @@ import kaldi_native_fbank
 import numpy as np
 from numpy.typing import NDArray
 
+from molva.engines.files import reading
 from molva.engines.onnx import open_session
 from molva.errors import InferenceError, ModelFilesInvalid
 from molva.samples import SAMPLE_RATE, Samples
@@ -27,10 +28,14 @@ class SpeakerEmbedding:
     def __init__(self, path: Path) -> None:
         """Raises ModelFilesInvalid where the file is not such a model."""
         self._session = open_session(path)
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or inputs[0].shape[-1] != MEL_BANDS or len(outputs[0].shape) != 2:
-            raise ModelFilesInvalid(path.name, f"it is no model from {MEL_BANDS} mel bands to an embedding")
-        self._input = inputs[0].name
+        what = f"it is no model from {MEL_BANDS} mel bands to an embedding"
+        with reading(path, what):
+            [source] = self._session.get_inputs()
+            self._input = source.name
+            # The declared shapes may say anything.
+            vector = self._session.run(None, {self._input: np.zeros((1, 2 * MIN_FRAMES, MEL_BANDS), np.float32)})[0]
+        if vector.ndim != 2 or len(vector) != 1 or vector.dtype != np.float32 or not np.isfinite(vector).all():
+            raise ModelFilesInvalid(path.name, what)
         self._options = kaldi_native_fbank.FbankOptions()
         self._options.frame_opts.samp_freq = SAMPLE_RATE
         self._options.frame_opts.dither = 0.0  # the same speech gives the same vector

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from molva.engines.files import reading
 from molva.engines.onnx import open_session
 from molva.errors import InferenceError, ModelFilesInvalid
 from molva.samples import Samples
@@ -24,10 +25,16 @@ class Segmentation:
     def __init__(self, path: Path) -> None:
         """Raises ModelFilesInvalid where the file is not this model."""
         self._session = open_session(path)
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(inputs[0].shape) != 3 or outputs[0].shape[-1] != len(POWERSET):
-            raise ModelFilesInvalid(path.name, "it is no segmentation model for three speakers, two at once")
-        self._input = inputs[0].name
+        what = "it is no segmentation model for three speakers, two at once"
+        with reading(path, what):
+            [source] = self._session.get_inputs()
+            self._input = source.name
+            # The declared shapes may say anything.
+            scores = self._session.run(None, {self._input: np.zeros((1, 1, WINDOW), np.float32)})[0]
+        if scores.ndim != 3 or scores.shape[::2] != (1, len(POWERSET)) or not 0 < scores.shape[1] < WINDOW:
+            raise ModelFilesInvalid(path.name, what)
+        if scores.dtype != np.float32 or not np.isfinite(scores).all():
+            raise ModelFilesInvalid(path.name, "gives values that are no numbers")
 
     def __call__(self, window: Samples) -> Activity:
         """Activity of a window of `WINDOW` samples, shape (n_frames, LOCAL_SPEAKERS). Raises InferenceError."""
