@@ -101,6 +101,8 @@ class GigaamEngine:
             frames = self._encoder.run(features)
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             raise InferenceError from error
+        if not frames.max(initial=-np.inf) < np.inf:  # no order holds for what is not a number
+            raise InferenceError
         return frames if self._transducer is None else frames.transpose(0, 2, 1)
 
     def _emissions(self, frames: NDArray[np.float32]) -> list[Emission]:
