@@ -51,6 +51,7 @@ from molva.runtime.speakers import Speakers
 from molva.settings import Settings
 from molva.spool import Spool
 from molva.threads import ThreadPool, as_exception
+from molva.watchdog import watch
 
 log = logging.getLogger(__name__)
 
@@ -218,6 +219,7 @@ class _Server:
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPool(thread_name_prefix="asyncio"))
+        watch(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
