@@ -5,7 +5,7 @@ import uuid
 import httpx2
 
 from tests.chaos.faults.engine import trouble
-from tests.chaos.load import LOST_AFTER_S, ask
+from tests.chaos.load import LOST_AFTER_S, ask, result_of
 from tests.chaos.scene import Fault, Scene
 from tests.chaos.server import PATIENCE_S
 
@@ -40,7 +40,10 @@ def executor_dies(scene: Scene) -> None:
 
 def models_die(scene: Scene) -> None:
     """A model that goes and comes, in threads that do not survive it."""
-    scene.load.stop()  # as long as it is in use it would not go
+    scene.load.stop()  # as long as it is in use it would not go, and jobs that wait would bring it back
+    with httpx2.Client(base_url=scene.server.url, trust_env=False, timeout=LOST_AFTER_S) as client:
+        for job_id in scene.load.submitter.jobs:
+            result_of(client, job_id)
     with trouble(scene, "unloading", "death", 0):
         _model(scene, "unload")
         scene.wait_until(lambda: _state(scene) == "unloaded", "the model is unloaded")
