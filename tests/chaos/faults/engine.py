@@ -1,10 +1,8 @@
-"""Engines and models that fail, hang or answer nonsense, and memory that runs out under them."""
+"""Engines and models that fail, hang or answer nonsense."""
 
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx2
 
@@ -13,10 +11,8 @@ from tests.chaos.scene import Fault, Scene
 from tests.http.wsclient import in_session
 
 LASTS_S = 2.0
-PATIENCE_S = 3
+PATIENCE_S = 10
 """What the operator allows one run of the engine."""
-GROWTH_BYTES = 40 * 2**20
-"""What a process may still take when memory has run out: enough for a thread, not for a long recording."""
 
 
 @contextmanager
@@ -49,7 +45,7 @@ def hangs_for_a_while(scene: Scene) -> None:
 
 
 def hangs(scene: Scene) -> None:
-    with trouble(scene, "engine", "hang", 2.5 * PATIENCE_S):
+    with trouble(scene, "engine", "hang", 1.5 * PATIENCE_S):
         pass
     scene.expect(scene.told("inference_timeout"), "nobody was told inference_timeout")
     scene.expect("its worker is replaced" in scene.server.log.read_text(), "no worker was replaced")
@@ -61,47 +57,10 @@ def answers_nonsense(scene: Scene) -> None:
             scene.wait_until(lambda code=code: scene.told(code), f"nobody was told {code}")  # type: ignore[misc]
 
 
-def lacks_memory(scene: Scene) -> None:
-    """The system refuses the process any more of it, then allows it again."""
-    pid = scene.server.pid
-    before = resource.prlimit(pid, resource.RLIMIT_AS)
-    refused = 0
-    for _ in range(3):
-        limit = _size_bytes(pid) + GROWTH_BYTES
-        resource.prlimit(pid, resource.RLIMIT_AS, (limit, before[1]))
-        scene.struck += 1
-        try:
-            refused += _is_refused(scene)
-            time.sleep(LASTS_S)
-        finally:
-            resource.prlimit(pid, resource.RLIMIT_AS, before)
-        time.sleep(LASTS_S / 2)
-    scene.expect(refused > 0, "there was memory enough for everything")
-
-
-def _size_bytes(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-
-
-def _is_refused(scene: Scene) -> bool:
-    """Whether a request for more memory than there is fails, as it should."""
-    try:
-        answer = httpx2.post(
-            f"{scene.server.url}/v1/transcribe",
-            content=recording("job", 1) * 8,
-            timeout=LOST_AFTER_S,
-            trust_env=False,
-        )
-    except httpx2.TransportError:
-        return True
-    return answer.status_code != 200
-
-
 def hears_no_speech(scene: Scene) -> None:
     for kind in ("error", "memory"):
         with trouble(scene, "vad", kind):
-            pass
-    scene.expect(scene.told("inference_panic"), "no live session was told inference_panic")
+            scene.wait_until(lambda: scene.told("inference_panic"), "no live session was told inference_panic")
 
 
 def knows_no_speakers(scene: Scene) -> None:
@@ -138,7 +97,6 @@ ENGINE = (
     Fault("engine pauses", "the engine answers after four seconds, within all deadlines", hangs_for_a_while),
     Fault("engine hangs", "the engine answers long after the deadline", hangs, short=True, flags=PATIENT),
     Fault("engine's nonsense", "numbers that are none, then too few hypotheses", answers_nonsense),
-    Fault("no memory", "the system gives the process no more memory, three times", lacks_memory, cuts=True),
     Fault("no voice activity", "each call of the voice-activity model raises", hears_no_speech),
     Fault("no speakers", "the models that tell speakers apart raise, and end their threads", knows_no_speakers),
 )
