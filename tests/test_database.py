@@ -134,3 +134,27 @@ def test_tables_of_a_newer_molva_are_left_alone(tmp_path: Path) -> None:
 def test_a_mistake_in_sql_is_no_secret_of_ours_told_to_clients(database: Database) -> None:
     with pytest.raises(StoreError, match="does not answer"):
         database.read(lambda c: c.execute("SELECT * FROM nowhere"))
+
+
+@pytest.mark.parametrize("raised", [SystemExit, MemoryError])
+def test_whatever_a_work_raises_its_caller_is_told_and_the_next_is_written(
+    database: Database, raised: type[BaseException]
+) -> None:
+    """SQLite tells a lack of memory as a MemoryError, and takes the whole transaction back."""
+
+    def fail(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO things VALUES ('half')")
+        raise raised
+
+    with pytest.raises(StoreError):
+        database.write(fail)
+    insert(database, "one")
+    assert names(database) == ["one"]
+
+
+def test_a_lack_of_memory_in_a_look_is_one_of_the_store(database: Database) -> None:
+    def fail(_connection: sqlite3.Connection) -> None:
+        raise MemoryError
+
+    with pytest.raises(StoreError):
+        database.read(fail)

@@ -4,6 +4,7 @@ Works that wait together are committed together, so that many small writes cost 
 processes may use one file.
 """
 
+import logging
 import os
 import queue
 import sqlite3
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from molva.errors import SettingsError, StoreError, StoreFull
+from molva.threads import undying
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -30,6 +34,8 @@ MAX_TOGETHER = 64
 
 FULL = frozenset({sqlite3.SQLITE_FULL})
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+TROUBLES = (sqlite3.Error, MemoryError)
+"""What SQLite fails with; it tells a lack of memory in Python's own way."""
 PRIMARY = 0xFF
 """Bits of SQLite's extended error codes that tell the kind."""
 
@@ -58,7 +64,7 @@ class Database:
         self._closing = threading.Lock()
         self._closed = False
         self._works: queue.SimpleQueue[tuple[Work[object], Future[object]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="database", daemon=True)
+        self._thread = undying("database", self._run)
         self._thread.start()
 
     def write(self, work: Work[T]) -> T:
@@ -119,7 +125,10 @@ class Database:
                         closing = True
                     else:
                         batch.append(following)
-            self._commit(batch)
+            try:
+                self._commit(batch)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the writes that wait must not wait for ever
+                self._refuse(batch, error)
             if closing:
                 return
 
@@ -127,33 +136,41 @@ class Database:
         """Each work in a savepoint of its own: one that fails takes nothing from the others."""
         done: list[tuple[Future[object], object]] = []
         failed: list[tuple[Future[object], Exception]] = []
-        try:
-            with _plain_errors():
-                self._writer.execute("BEGIN IMMEDIATE")
-                for work, future in batch:
-                    self._writer.execute("SAVEPOINT work")
-                    try:
-                        result = work(self._writer)
-                    except Exception as problem:
-                        if isinstance(problem, sqlite3.Error) and not isinstance(problem, sqlite3.IntegrityError):
-                            raise  # the whole transaction may be gone
-                        self._writer.execute("ROLLBACK TO work")
-                        failed.append((future, problem))
-                    else:
-                        done.append((future, result))
-                    self._writer.execute("RELEASE work")
-                self._writer.execute("COMMIT")
-        except StoreError as error:
-            if self._writer.in_transaction:
-                with suppress(sqlite3.Error):
-                    self._writer.execute("ROLLBACK")
-            for _, future in batch:
-                future.set_exception(error)
-            return
+        with _plain_errors():
+            self._writer.execute("BEGIN IMMEDIATE")
+            for work, future in batch:
+                self._writer.execute("SAVEPOINT work")
+                try:
+                    result = work(self._writer)
+                except Exception as problem:
+                    if isinstance(problem, TROUBLES) and not isinstance(problem, sqlite3.IntegrityError):
+                        raise  # the whole transaction may be gone
+                    self._writer.execute("ROLLBACK TO work")
+                    failed.append((future, problem))
+                else:
+                    done.append((future, result))
+                self._writer.execute("RELEASE work")
+            self._writer.execute("COMMIT")
         for future, result in done:
             future.set_result(result)
         for future, reason in failed:
             future.set_exception(reason)
+
+    def _refuse(self, batch: Sequence[tuple[Work[object], Future[object]]], error: BaseException) -> None:
+        """Nothing of it was written, and whoever waits is told."""
+        with suppress(*TROUBLES):
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        told = StoreError()
+        if isinstance(error, StoreError):
+            told = error
+        else:
+            told.__cause__ = error
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(told)
+        if told is not error:
+            log.error("the database failed in a way that it should not", exc_info=error)
 
 
 def _keep_log_ahead(connection: sqlite3.Connection) -> None:
@@ -175,7 +192,7 @@ def _keep_log_ahead(connection: sqlite3.Connection) -> None:
 def _plain_errors() -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except TROUBLES as error:
         kind = getattr(error, "sqlite_errorcode", 0) & PRIMARY
         if kind in FULL:
             raise StoreFull from error

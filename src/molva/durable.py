@@ -5,7 +5,6 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 
 from molva import __version__
 from molva.database import Database
@@ -164,13 +163,19 @@ class Durable:
             await asyncio.to_thread(add)
         except StoreError as error:
             log.warning("nobody is told of %s: %s", event.type, error)
+        except Exception:
+            log.exception("nobody is told of %s", event.type)
         self._sender.wake()
 
     async def _keep_house(self) -> None:
         while True:
             kept_s = min(self._settings.job_retention_secs or KEPT_S, KEPT_S)
-            with suppress(StoreError):  # the sender has said so
+            try:
                 await asyncio.to_thread(self._deliveries.forget, time.time() - kept_s)
+            except StoreError:
+                pass  # the sender has said so
+            except Exception:
+                log.exception("old deliveries cannot be removed")
             await asyncio.sleep(HOUSEKEEPING_S)
 
 

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -50,6 +50,8 @@ from molva.runtime.scheduler import Lane, Scheduler
 from molva.runtime.speakers import Speakers
 from molva.settings import Settings
 from molva.spool import Spool
+from molva.threads import ThreadPool, as_exception
+from molva.watchdog import watch
 
 log = logging.getLogger(__name__)
 
@@ -216,6 +218,8 @@ class _Server:
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPool(thread_name_prefix="asyncio"))
+        watch(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
@@ -227,6 +231,7 @@ class _Server:
         metrics = None
         if self._metrics_server is not None and self._metrics_listener is not None:
             metrics = asyncio.create_task(self._metrics_server.serve(sockets=[self._metrics_listener]))
+            metrics.add_done_callback(_tell_of_failure)
         stop_tracing = tracing.start()
         try:
             await self._uvicorn.serve(sockets=[self._listener])
@@ -332,8 +337,8 @@ class _Server:
             gpu = read_gpu() if settings.device == "cuda" else None
             recognizer = self._assemble(expected)
             loop.call_soon_threadsafe(self._introduce, recognizer, gpu, choice.reason)
-        except Exception as error:  # noqa: BLE001 - it is raised again in the main thread, which ends the process
-            loop.call_soon_threadsafe(self._give_up, error)
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the main thread, which ends the process
+            loop.call_soon_threadsafe(self._give_up, as_exception(error))
 
     def _assemble(self, expected: EngineInfo) -> Recognizer:
         settings = self._settings
@@ -366,24 +371,26 @@ class _Server:
         return Recognizer(scheduler, fleet, self._vad, admission, expected, self._state.observer, self._speakers)
 
     def _introduce(self, recognizer: Recognizer, gpu: Gpu | None, reason: str) -> None:
-        self._state.gpu = gpu
-        self._state.introduce(recognizer)
-        self._change_recognizer()  # it was put together by the settings of a moment ago
-        self._opening = asyncio.ensure_future(self._open(recognizer, reason))
+        self._opening = asyncio.ensure_future(self._open(recognizer, gpu, reason))
 
-    async def _open(self, recognizer: Recognizer, reason: str) -> None:
+    async def _open(self, recognizer: Recognizer, gpu: Gpu | None, reason: str) -> None:
         """Load the model, unless it is loaded by need, and open the doors."""
-        if self._state.load_at_start:
-            try:
-                (await recognizer.lease()).release()
-            except ModelNotReady:
-                pass  # somebody would not wait for the GPU, and has unloaded it
-            except Exception as error:  # noqa: BLE001 - it ends the process; see above
-                self._give_up(error)
-                return
-        self._state.serve_with(recognizer)
+        try:
+            self._state.gpu = gpu
+            self._state.introduce(recognizer)
+            self._change_recognizer()  # it was put together by the settings of a moment ago
+            if self._state.load_at_start:
+                with suppress(ModelNotReady):  # somebody would not wait for the GPU, and has unloaded it
+                    (await recognizer.lease()).release()
+            self._state.serve_with(recognizer)
+        except Exception as error:  # noqa: BLE001 - it ends the process; see above
+            self._give_up(error)
+            return
         if not self._state.draining:
-            self._announce(self._announcement(recognizer, reason))
+            try:
+                self._announce(self._announcement(recognizer, reason))
+            except OSError as error:  # nobody reads it
+                log.warning("molva is ready, and cannot say so on its standard output: %s", error)
 
     def _announcement(self, recognizer: Recognizer, reason: str) -> str:
         address = _address(self._listener)
@@ -419,6 +426,11 @@ class _Server:
             log.warning("Drain window expired with tracked tasks still running")
             logging.shutdown()
             os._exit(0)
+
+
+def _tell_of_failure(metrics: "asyncio.Task[None]") -> None:
+    if not metrics.cancelled() and (error := metrics.exception()) is not None:
+        log.error("the server of metrics has ended", exc_info=error)
 
 
 def _complain(error: SettingsError) -> None:

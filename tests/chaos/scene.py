@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.chaos.aftermath import Holdings, complaints, left_on_disk, remains
 from tests.chaos.load import Account, Address, End, Expected, Load, Receiver, ask, receiving, speak, undisturbed
 from tests.chaos.server import SABOTAGED, Server
+from tests.speaker_models import write_speaker_models
 
 CALM_S = 2.0
 """Of load before a fault and after it."""
@@ -64,6 +65,17 @@ class Scene:
     def disarm(self, point: str) -> None:
         (self.sabotage / point).unlink()
 
+    def struck_at(self, point: str) -> int:
+        """How often somebody came by the point while there was trouble."""
+        try:
+            return (self.sabotage / f"{point}.struck").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def told(self, code: str) -> bool:
+        """Whether a client was told this code."""
+        return any(code in account.detail for account in [*self.load.accounts, *self.load.submitter.accounts])
+
     def expect(self, holds: bool, what: str) -> None:
         if not holds:
             self.notes.append(what)
@@ -109,7 +121,7 @@ def play(fault: Fault, model_dir: Path, seed: int) -> Outcome:
         sabotage.mkdir()
         server = Server(
             home,
-            model_dir,
+            _with_speakers(model_dir, home / "models"),
             flags=fault.flags,
             under=_with_disk(fault.disk_mib, home / "data"),
             program=(*SABOTAGED, str(sabotage)),
@@ -117,8 +129,8 @@ def play(fault: Fault, model_dir: Path, seed: int) -> Outcome:
         server.start()
         try:
             accounts, scene, problems = _under_load(fault, server, receiver, dice, sabotage)
-        except (RuntimeError, TimeoutError, AssertionError) as error:
-            return Outcome(fault.name, fault.happens, 0, {}, [str(error)], time.monotonic() - began)
+        except Exception as error:  # noqa: BLE001 - of whatever kind, it is what became of this fault
+            return Outcome(fault.name, fault.happens, 0, {}, [repr(error)], time.monotonic() - began)
         finally:
             if server.alive:
                 server.kill()
@@ -193,6 +205,16 @@ def _webhooks(receiver: Receiver, jobs: set[str]) -> list[str]:
     while not jobs <= receiver.taken.keys() and time.monotonic() < deadline:
         time.sleep(0.1)
     return receiver.problems(jobs)
+
+
+def _with_speakers(model_dir: Path, folder: Path) -> Path:
+    """A folder with the same models, and tiny ones that tell speakers apart."""
+    folder.mkdir()
+    for file in model_dir.iterdir():
+        if file.is_file():
+            (folder / file.name).symlink_to(file)
+    write_speaker_models(folder)
+    return folder
 
 
 def _with_disk(mib: int, mounted_at: Path) -> tuple[str, ...]:

@@ -487,17 +487,25 @@ class OnceBroken(SqliteJobStore):
     """Its first claim fails in a way that nobody has thought of."""
 
     broken = True
+    kind: type[BaseException] = RuntimeError
 
     def claim(self, lease_s: float) -> Claim | None:
         if self.broken:
             self.broken = False
-            raise RuntimeError("a bug")
+            raise self.kind("a bug")
         return super().claim(lease_s)
 
 
-def test_a_bug_costs_one_try_and_not_the_worker(tmp_path: Path) -> None:
+class OnceEnded(OnceBroken):
+    """It would end the thread, and the event loop that waits for it."""
+
+    kind = SystemExit
+
+
+@pytest.mark.parametrize("store", [OnceBroken, OnceEnded])
+def test_a_bug_costs_one_try_and_not_the_worker(tmp_path: Path, store: type[OnceBroken]) -> None:
     async def test() -> None:
-        async with house(tmp_path, free_gate(), store=OnceBroken) as server:
+        async with house(tmp_path, free_gate(), store=store) as server:
             assert (await server.end_of((await server.submit()).id)).status == Status.DONE
 
     run(test)

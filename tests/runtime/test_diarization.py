@@ -20,7 +20,7 @@ from molva.runtime.speakers import SpeakerModels, Speakers
 from molva.runtime.transcription import Transcription
 from molva.samples import SAMPLE_RATE, Samples
 from molva.speech.clustering import Embedding, SpeakerCount
-from molva.speech.diarization import Activity
+from molva.speech.diarization import Activity, Segment
 from molva.transcript import Transcript
 from tests.conftest import DATA
 from tests.speaker_models import silence, voice
@@ -43,6 +43,10 @@ def lane() -> Iterator[Lane]:
 
 def broken(_window: Samples) -> Activity:
     raise RuntimeError("the model is broken")
+
+
+def ends(_window: Samples) -> Activity:
+    raise SystemExit
 
 
 def transcribe(lane: Lane, models: SpeakerModels, *, deadline: float | None = None) -> Transcript:
@@ -72,12 +76,13 @@ def test_every_word_has_a_speaker(lane: Lane, models: SpeakerModels) -> None:
     assert None not in {word.speaker for word in transcript.words}
 
 
+@pytest.mark.parametrize("segment", [broken, ends])
 def test_a_model_that_fails_costs_the_speakers_and_not_the_text(
-    lane: Lane, models: SpeakerModels, caplog: pytest.LogCaptureFixture
+    lane: Lane, models: SpeakerModels, caplog: pytest.LogCaptureFixture, segment: Segment
 ) -> None:
     whole = transcribe(lane, models)
     with caplog.at_level(logging.WARNING):
-        transcript = transcribe(lane, SpeakerModels(broken, models.embed))
+        transcript = transcribe(lane, SpeakerModels(segment, models.embed))
     assert transcript.diarization == "failed"
     assert transcript.text == whole.text
     assert {word.speaker for word in transcript.words} == {None}
@@ -97,6 +102,20 @@ def test_what_takes_longer_than_the_deadline_is_given_up(lane: Lane, models: Spe
         gate.set()
     assert transcript.diarization == "failed"
     assert transcript.text
+
+
+def test_without_a_thread_there_are_no_speakers_and_nothing_is_left_to_wait_for(
+    lane: Lane, models: SpeakerModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    diarization = Diarization(models, SpeakerCount())
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        diarization.feed(SECOND)
+    assert diarization.finish() is None
+    assert all(future.done() for future in diarization.running)
 
 
 def test_without_audio_there_is_nobody(models: SpeakerModels) -> None:

@@ -535,3 +535,34 @@ class TestGpu:
             fleet.unload("a")
 
         run(test)
+
+
+def test_a_thread_that_ends_while_it_loads_is_told_to_who_waits(loader: Loader) -> None:
+    async def test() -> None:
+        fleet = Fleet(load, max_loaded=1)
+        with pytest.raises(RuntimeError, match="SystemExit"):
+            await lease(fleet, "a")
+        assert fleet.state("a").state == "unloaded"
+        (await lease(fleet, "a")).release()
+
+    def load(name: str) -> Lane:
+        if not loader.loaded:
+            loader.loaded.append(name)
+            raise SystemExit
+        return loader(name)
+
+    run(test)
+
+
+def test_a_shortage_that_cannot_be_measured_is_told_to_who_waits(loader: Loader) -> None:
+    def needed_mb(_name: str) -> int:
+        raise ModelFilesInvalid("encoder.onnx", "is gone")
+
+    async def test() -> None:
+        loader.errors.append(FULL)
+        fleet = Fleet(loader, max_loaded=1, gpu=GpuPatience(poll_interval_s=0.01, needed_mb=needed_mb))
+        with pytest.raises(ModelFilesInvalid):
+            await lease(fleet, "a")
+        assert fleet.state("a").state == "unloaded"
+
+    run(test)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from molva.engines.base import Options
 from molva.engines.fake import FakeEngine
@@ -19,6 +20,7 @@ from molva.runtime.queue import Priority
 from molva.runtime.scheduler import Scheduler
 from molva.samples import Samples, seconds
 from molva.speech.live import Final, LiveRule, Partial
+from molva.speech.vad import Probabilities, VadModel, VadState
 from tests.conftest import SEEN
 
 SPEECH = SEEN[3].samples
@@ -75,6 +77,7 @@ def live(
     timeout_s: float | None = None,
     workers: int = 1,
     observer: Observer = NOBODY,
+    vad: VadModel | None = None,
 ) -> None:
     """Run a test with a stream at 16 kHz."""
 
@@ -84,7 +87,7 @@ def live(
         lane = scheduler.lane(engine)
         stream = LiveStream(
             lane,
-            load_vad(),
+            vad or load_vad(),
             rule=LiveRule(),
             rate=16_000,
             timeout_s=timeout_s,
@@ -341,3 +344,35 @@ def test_of_a_recording_that_comes_at_once_no_delay_is_told() -> None:
         assert len(observer.finals) < 5
 
     live(count, test, observer=observer)
+
+
+class OnceBroken:
+    """A voice-activity model that fails once."""
+
+    def __init__(self) -> None:
+        self.failures = [ValueError("boom")]
+
+    def initial(self) -> VadState:
+        return load_vad().initial()
+
+    def __call__(self, frames: NDArray[np.float32], state: VadState) -> tuple[Probabilities, VadState]:
+        if self.failures:
+            raise self.failures.pop()
+        return load_vad()(frames, state)
+
+
+@pytest.mark.parametrize("block_s", [0.1, 1.0], ids=["on the loop", "in a thread"])
+def test_a_failure_before_the_engine_starts_anew_too(block_s: float) -> None:
+    async def test(this: Live) -> None:
+        size = round(block_s * 16_000)
+        for start in range(0, SPEECH.size, size):
+            await this.stream.feed(pcm(SPEECH[start : start + size]))
+        await this.stream.feed(pcm(PAUSE, SPEECH, PAUSE))
+        await this.stream.finish()
+        assert isinstance(this.told[0], InferencePanic)
+        assert [type(event) for event in this.told].count(InferencePanic) == 1
+        assert this.finals[-2].reason == "vad"
+        assert this.finals[-2].words[0].start >= seconds(SPEECH.size + PAUSE.size) - 0.3
+        assert this.finals[-1].reason == "stop"
+
+    live(count, test, vad=OnceBroken())

@@ -162,3 +162,29 @@ def test_times_are_those_of_the_stream(session: Session) -> None:
     until(lambda: session.speakers.knows(final))
     assert [word.speaker for word in session.speakers.attribute(final).words] == [0, 0, 0, 1, 1, 1]
     assert seconds(round(session.at_s * SAMPLE_RATE)) == 13
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, SystemExit])
+def test_a_model_that_fails_costs_the_speakers_of_its_utterance(
+    monkeypatch: pytest.MonkeyPatch, raised: type[BaseException]
+) -> None:
+    session, failures = Session(), [raised]
+
+    def once_broken(window: Samples) -> Activity:
+        if failures:
+            raise failures.pop()
+        return segment(window)
+
+    session.speakers = LiveSpeakers(SpeakerModels(once_broken, embed), lambda: None)
+    assert [session.say(level, 3) for level in (BEN, ANNA)] == [{None}, {0}]
+    session.speakers.close()
+
+
+def test_without_a_thread_an_utterance_has_no_speakers(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        assert session.say(BEN, 3) == {None}
+    assert session.say(ANNA, 3) == {0}

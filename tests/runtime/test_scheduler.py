@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from molva.engines.base import Options
+from molva.engines.base import Hypothesis, Options
 from molva.engines.fake import FakeEngine
 from molva.errors import InferenceError, InferencePanic, InferenceTimeout, OptionError, ShuttingDown
 from molva.logs import Lines, about
@@ -284,3 +284,80 @@ def test_what_an_engine_does_wrong_is_logged_with_the_request_it_was_for(caplog:
         failing.result(5)
     scheduler.close()
     assert "the engine failed unexpectedly request_id=r1" in caplog.text
+
+
+def test_a_worker_outlives_an_engine_that_would_end_its_thread() -> None:
+    def script(samples: Samples, _options: Options) -> str:
+        if samples.size == 1:
+            raise SystemExit
+        return "ok"
+
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(FakeEngine(script))
+    assert isinstance(lane.submit(window(1), Options()).exception(5), InferencePanic)
+    assert lane.submit(window(2), Options()).result(5).text == "ok"
+    scheduler.close()
+
+
+def test_all_callers_are_told_where_an_engine_answers_too_few(gate: Gate) -> None:
+    class Forgetful(FakeEngine):
+        def transcribe(self, batch: Sequence[Samples], options: Options) -> list[Hypothesis]:
+            return super().transcribe(batch, options)[: max(1, len(batch) - 1)]
+
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(Forgetful(gate, batch_size=3))
+    first = lane.submit(window(1), Options())
+    assert gate.entered.wait(5)
+    others = [lane.submit(window(2), Options()) for _ in range(3)]
+    gate.open.set()
+    assert all(isinstance(other.exception(5), InferencePanic) for other in others)
+    assert first.result(5).text == "1"
+    scheduler.close()
+
+
+def test_an_observer_that_fails_leaves_no_caller_waiting() -> None:
+    class Broken(Observer):
+        def decoded(self, model: str, windows: Sequence[DecodedWindow], engine_s: float) -> None:
+            raise RuntimeError(model)
+
+    scheduler = Scheduler(1, Broken())
+    lane = scheduler.lane(FakeEngine())
+    for _ in range(2):
+        assert isinstance(lane.submit(window(1), Options()).exception(5), InferencePanic)
+    scheduler.close()
+
+
+def test_a_worker_that_cannot_be_replaced_goes_on_when_its_run_returns(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(FakeEngine(gate))
+    hanging = lane.submit(window(1), Options())
+    assert gate.entered.wait(5)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        lane.give_up(hanging)
+    gate.open.set()
+    assert hanging.result(5).text == "1"
+    assert lane.submit(window(2), Options()).result(5).text == "2"
+    scheduler.close()
+
+
+def test_it_is_stuck_while_every_worker_hangs(gate: Gate) -> None:
+    scheduler = Scheduler(1)
+    lane = scheduler.lane(FakeEngine(gate))
+    stuck = []
+    for _ in range(MAX_HANGING + 1):
+        gate.entered.clear()
+        future = lane.submit(window(1), Options())
+        assert gate.entered.wait(5)
+        lane.give_up(future)
+        stuck.append(scheduler.stuck)
+    gate.open.set()
+    assert lane.submit(window(2), Options()).result(5).text == "2"
+    stuck.append(scheduler.stuck)
+    assert stuck == [False] * MAX_HANGING + [True, False]
+    scheduler.close()

@@ -330,12 +330,13 @@ def test_a_store_that_fails_for_a_while_is_asked_again(
         assert there.connections == 1
 
 
+@pytest.mark.parametrize("raised", [RuntimeError, SystemExit])
 def test_a_mistake_of_ours_counts_as_an_attempt_and_stops_nothing(
-    store: SqliteDeliveryStore, start: Start, monkeypatch: pytest.MonkeyPatch
+    store: SqliteDeliveryStore, start: Start, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException]
 ) -> None:
     def mistaken(url: str, *args: Any, **kwargs: Any) -> Any:
         if "mistake" in url:
-            raise RuntimeError("on purpose")
+            raise raised("on purpose")
         return post(url, *args, **kwargs)
 
     monkeypatch.setattr("molva.webhooks.sender.post", mistaken)
@@ -344,6 +345,24 @@ def test_a_mistake_of_ours_counts_as_an_attempt_and_stops_nothing(
         start()
         assert wait_for(store, lost, "given_up").problem == "molva failed to send it; its log says more"
         wait_for(store, sent, "delivered")
+
+
+def test_the_thread_that_begins_attempts_outlives_what_would_end_it(
+    store: SqliteDeliveryStore, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, raised = store.claim, [SystemExit]
+
+    def once_broken(lease_s: float, limit: int) -> Sequence[Delivery]:
+        if raised:
+            raise raised.pop()
+        return claim(lease_s, limit)
+
+    monkeypatch.setattr(store, "claim", once_broken)
+    with receiver(answer()) as there:
+        sent = add(store, there.url)
+        start()
+        wait_for(store, sent, "delivered")
+    assert not raised
 
 
 def test_logs_hold_no_payload_and_no_query(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from molva import assets
 from molva.engines.onnx import open_session
+from molva.errors import InferenceError
 from molva.speech.vad import Probabilities, VadState
 
 
@@ -22,7 +23,10 @@ class SileroVad:
         return VadState(hidden=np.zeros((1, 1, 128), np.float32), cell=np.zeros((1, 1, 128), np.float32))
 
     def __call__(self, frames: NDArray[np.float32], state: VadState) -> tuple[Probabilities, VadState]:
-        probabilities, hidden, cell = self._session.run(None, {"input": frames, "h": state.hidden, "c": state.cell})
+        try:
+            probabilities, hidden, cell = self._session.run(None, {"input": frames, "h": state.hidden, "c": state.cell})
+        except Exception as error:  # onnxruntime's exceptions share no base of their own
+            raise InferenceError from error
         return probabilities, VadState(hidden, cell)
 
 

@@ -170,8 +170,8 @@ class ServerState:
 
     @property
     def pool_available(self) -> int:
-        """Places free now; none while draining, and none while the model is not in memory."""
-        if self.recognizer is None or self.draining or self.model_state.state != "ready":
+        """Places free now; none while draining, while the model is not in memory, and while every worker hangs."""
+        if self.recognizer is None or self.draining or self.model_state.state != "ready" or self.recognizer.stuck:
             return 0
         return self.recognizer.admission.sessions.available
 

@@ -9,7 +9,6 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -38,6 +37,7 @@ from molva.runtime.speakers import SpeakerModels
 from molva.speech.vad import VadModel
 from molva.speech.waveform import Waveform
 from molva.spool import SpoolFile
+from molva.threads import ThreadPool
 from molva.transcript import Transcript
 
 log = logging.getLogger(__name__)
@@ -100,8 +100,8 @@ class Jobs:
         self._workshop = Workshop(store, vad, self._rules.window_timeout_s, self._tell_from_thread, self._count_end)
         # Threads of their own: whatever keeps others busy, jobs can be told and cancelled, and while uploads wait for
         # the disk, the claim is renewed.
-        self._doors = ThreadPoolExecutor(4, thread_name_prefix="jobs")
-        self._workers = ThreadPoolExecutor(4, thread_name_prefix="job")
+        self._doors = ThreadPool(4, thread_name_prefix="jobs")
+        self._workers = ThreadPool(4, thread_name_prefix="job")
         self._running: dict[str, threading.Event] = {}
         self._meters: dict[str, Callable[[float], None]] = {}
         """Who is charged for the jobs that were submitted to this process and have not ended."""
@@ -372,6 +372,8 @@ class Jobs:
                     return
             except StoreError as error:
                 log.warning("the claim of job %s cannot be renewed: %s", claim.job.id, error)
+            except Exception:
+                log.exception("the claim of job %s cannot be renewed", claim.job.id)
 
     async def _keep_house(self) -> None:
         while not self._stopping.is_set():
@@ -379,6 +381,8 @@ class Jobs:
                 await self._at_work(self._tidy)
             except (StoreError, OSError) as error:
                 log.warning("what is no longer needed cannot be removed: %s", error)
+            except Exception:
+                log.exception("what is no longer needed cannot be removed")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), HOUSEKEEPING_S)
 
@@ -418,7 +422,7 @@ class Jobs:
         return await _in(self._workers, work)
 
 
-async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+async def _in(threads: ThreadPool, work: Callable[[], T]) -> T:
     try:
         doing = asyncio.get_running_loop().run_in_executor(threads, in_context(work))
     except RuntimeError:  # they have ended

@@ -65,7 +65,10 @@ class Diarization:
         if not self._started:
             self._started = True
             self._turns.set_running_or_notify_cancel()
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as error:  # `running` must come to its end, or the place is never free again
+                self._turns.set_exception(error)
         self._put(samples)
 
     def finish(self) -> tuple[Turn, ...] | None:
@@ -79,7 +82,7 @@ class Diarization:
             log.warning("speakers are not told apart: that took too long")
         except _Stopped:
             pass
-        except Exception:
+        except BaseException:
             log.warning("speakers are not told apart", exc_info=True)
         finally:
             self.close()

@@ -18,6 +18,7 @@ from molva.runtime.gpu import GpuPatience, Shortage, is_out_of_memory
 from molva.runtime.memory import give_memory_back
 from molva.runtime.model_state import LOADING, UNLOADED, ModelState, State
 from molva.runtime.scheduler import Lane
+from molva.threads import as_exception
 
 log = logging.getLogger(__name__)
 
@@ -216,24 +217,27 @@ class Fleet:
         return model
 
     async def _bring(self, model: _Model) -> None:
+        try:
+            lane = await self._loaded(model)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must be told
+            self._fail(model, error)
+        else:
+            self._arrive(model, lane)
+
+    async def _loaded(self, model: _Model) -> Lane:
         """Load a model, again and again while the GPU has too little memory."""
         while True:
             try:
                 async with self._one_at_a_time:
                     log.info("loading %s", model.name)
-                    lane = await _in_thread(lambda: self._load(model.name))
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must be told
+                    return await _in_thread(lambda: self._load(model.name))
+            except Exception as error:
                 if self._gpu is None or not is_out_of_memory(error):
-                    self._fail(model, error)
-                    return
+                    raise
                 forget_frames(error)
-            else:
-                self._arrive(model, lane)
-                return
             shortage = await self._measure_shortage(model.name, self._gpu)
             if model.going:
-                self._fail(model, UNLOADED.not_ready())
-                return
+                raise UNLOADED.not_ready()
             log.warning("%s does not fit into the GPU's memory; next try in %d s", model.name, shortage.retry_in_s)
             self._enter(model, ModelState("waiting_for_gpu", shortage=shortage))
             await asyncio.sleep(self._gpu.poll_interval_s)
@@ -301,7 +305,10 @@ class Fleet:
             give_memory_back()
 
         async with self._one_at_a_time:
-            await _in_thread(drop)
+            try:
+                await _in_thread(drop)
+            except Exception:
+                log.exception("memory of a model is not given back")
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
@@ -313,7 +320,7 @@ async def _in_thread(work: Callable[[], T]) -> T:
         try:
             outcome.set_result(work())
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
-            outcome.set_exception(error)
+            outcome.set_exception(as_exception(error))
 
     threading.Thread(target=run, name="models", daemon=True).start()
     return await asyncio.wrap_future(outcome)

@@ -5,6 +5,7 @@ handing them to a thread would; long ones go to a thread.
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from molva.runtime.speakers import SpeakerModels
 from molva.samples import SAMPLE_RATE, Samples, seconds
 from molva.speech.live import Action, Decode, Final, LiveRule, LiveSession, Partial, SpeechStarted, SpeechStopped
 from molva.speech.vad import FRAME, VadModel
+
+log = logging.getLogger(__name__)
 
 Event: TypeAlias = Partial | Final | SpeechStarted | SpeechStopped | MolvaError
 
@@ -206,17 +209,26 @@ class LiveStream:
         if self._closed:
             return
         self._came = came
-        if not in_thread:
-            self._act(step())
+        if in_thread:
+            self._step = asyncio.ensure_future(asyncio.to_thread(step))
+            self._step.add_done_callback(self._stepped)
+            await asyncio.wait({self._step})
             return
-        self._step = asyncio.ensure_future(asyncio.to_thread(step))
-        self._step.add_done_callback(self._stepped)
-        await asyncio.shield(self._step)
+        try:
+            actions = step()
+        except Exception as error:  # noqa: BLE001 - a model has failed, and the client is told
+            self._begin_anew(error)
+        else:
+            self._act(actions)
 
     def _stepped(self, step: "asyncio.Future[list[Action]]") -> None:
         self._step = None
-        if not self._closed and not step.cancelled() and step.exception() is None:
-            self._act(step.result())
+        error = None if step.cancelled() else step.exception()
+        if not self._closed and not step.cancelled():
+            if error is not None:
+                self._begin_anew(error)
+            else:
+                self._act(step.result())
             while self._answers:
                 self._take_answer(self._answers.popleft())
         self._changed.set()
@@ -359,16 +371,23 @@ class LiveStream:
         if error is None:
             self._act(self._session.answer(running.decode, running.future.result()), running.asked)
         elif isinstance(error, InferencePanic):
-            self._tell_all_held()
-            self._emit(error)
-            self._drop_all()
-            self._drop_speakers()
-            self._rule = replace(self._rule, spans=False)
-            self._begin_session(start=self._session.received)
+            self._begin_anew(error)
         else:
             if isinstance(error, MolvaError) and not isinstance(error, ShuttingDown):
                 self._tell(error)
             self._act(self._session.answer(running.decode, None))
+
+    def _begin_anew(self, error: BaseException) -> None:
+        """What is in hand is lost, as the client is told, and the session goes on with a fresh state."""
+        if not isinstance(error, InferencePanic):
+            log.error("a live session failed unexpectedly", exc_info=error)
+            error = InferencePanic()
+        self._tell_all_held()
+        self._emit(error)
+        self._drop_all()
+        self._drop_speakers()
+        self._rule = replace(self._rule, spans=False)
+        self._begin_session(start=self._session.received)
 
     def _timed_out(self, decode: Decode) -> None:
         running = self._running.get(decode.id)

@@ -8,7 +8,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from molva.speech.clustering import Embedding
 from molva.speech.diarization import FRAME, WINDOW, Diarizer, Pace, Stretch
 from molva.speech.live import Final, SpeechStarted, SpeechStopped
 from molva.speech.voices import Voice, Voices
+from molva.threads import ThreadPool
 from molva.transcript import Turn
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class LiveSpeakers:
         """`on_progress` is called, in any thread, whenever some work has ended."""
         self._models = models
         self._on_progress = on_progress
-        self._thread = ThreadPoolExecutor(1, "live-speakers")
+        self._thread = ThreadPool(1, "live-speakers")
         self._closed = threading.Event()
         self._work: deque[tuple[int, Future[Any]]] = deque()
         """What the thread was given, with the number of samples."""
@@ -103,7 +104,7 @@ class LiveSpeakers:
         self._utterance = None
         self._ended[event.span] = utterance
         if not utterance.given_up:
-            utterance.turns = self._submit(0, lambda: self._finish(utterance))
+            utterance.turns = self._submit(utterance, 0, lambda: self._finish(utterance))
 
     def catch_up(self, *, open_ended: bool) -> None:
         """Have the thread look at what has been heard of the utterance that goes on, and forget the audio.
@@ -165,10 +166,15 @@ class LiveSpeakers:
             log.warning("speakers of an utterance are not told apart: there is too much to do")
             utterance.given_up = True
         if samples.size and not utterance.given_up:
-            self._submit(samples.size, lambda: self._look(utterance, samples))
+            self._submit(utterance, samples.size, lambda: self._look(utterance, samples))
 
-    def _submit(self, size: int, work: Callable[[], T]) -> Future[T]:
-        future = self._thread.submit(in_context(work))
+    def _submit(self, utterance: _Utterance, size: int, work: Callable[[], T]) -> Future[T] | None:
+        try:
+            future = self._thread.submit(in_context(work))
+        except RuntimeError as error:
+            log.warning("speakers of an utterance are not told apart: %s", error)
+            utterance.given_up = True
+            return None
         self._work.append((size, future))
         future.add_done_callback(lambda _: self._on_progress())
         return future
@@ -180,7 +186,7 @@ class LiveSpeakers:
             return
         try:
             utterance.diarizer.feed(samples, self._closed.is_set)
-        except Exception:
+        except BaseException:  # the words have no right to wait for it
             log.warning("speakers of an utterance are not told apart", exc_info=True)
             utterance.given_up = True
 
@@ -196,7 +202,7 @@ class LiveSpeakers:
         try:
             stretches = utterance.diarizer.stretches()
             return _turns(utterance, stretches, self._voices.tell_apart(_voices(stretches)))
-        except Exception:
+        except BaseException:  # the words have no right to wait for it
             log.warning("speakers of an utterance are not told apart", exc_info=True)
             return ()
 

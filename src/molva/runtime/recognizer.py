@@ -8,7 +8,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
@@ -33,6 +32,7 @@ from molva.speech.chunks import WindowRule
 from molva.speech.clustering import Embedding, SpeakerCount
 from molva.speech.live import LiveRule
 from molva.speech.vad import VadModel
+from molva.threads import ThreadPool
 from molva.transcript import Segment, Transcript
 
 
@@ -47,7 +47,7 @@ class Recognition:
         self,
         transcription: Transcription,
         cancelled: threading.Event,
-        threads: ThreadPoolExecutor,
+        threads: ThreadPool,
         leave: Callable[[], None],
     ) -> None:
         self._transcription = transcription
@@ -200,7 +200,7 @@ class Recognizer:
         self._expected = expected
         self._observer = observer
         self._speakers = speakers
-        self._threads = ThreadPoolExecutor(admission.requests.total, thread_name_prefix="transcription")
+        self._threads = ThreadPool(admission.requests.total, thread_name_prefix="transcription")
         self._listeners: list[Callable[[ModelEvent], None]] = []
         fleet.watchers.append(self._on_change)
 
@@ -233,6 +233,11 @@ class Recognizer:
     def waiting(self) -> dict[Priority, int]:
         """Windows that wait for an engine, by class."""
         return self._scheduler.waiting
+
+    @property
+    def stuck(self) -> bool:
+        """Whether nothing is decoded, because every worker hangs."""
+        return self._scheduler.stuck
 
     def real_time_factor(self, name: str) -> float | None:
         """Of a model that is ready: seconds of a worker per second of audio, lately; None where it is not known."""

@@ -7,7 +7,9 @@ or a job `lookahead` windows, and `slots.py` bounds sessions and requests.
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from molva import tracing
@@ -16,6 +18,7 @@ from molva.errors import InferencePanic, InferenceTimeout, MolvaError, ShuttingD
 from molva.observer import NOBODY, DecodedWindow, Observer
 from molva.runtime.queue import Priority, Work, WorkQueue
 from molva.samples import Samples, seconds
+from molva.threads import undying
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +101,9 @@ class Scheduler:
         self._closed = False
         self._running: dict[threading.Thread, list[Work]] = {}
         self._hanging: set[threading.Thread] = set()
+        """They end when their run returns, since others have taken their places."""
+        self._unreplaced: set[threading.Thread] = set()
+        """They hang too, and go on when their run returns."""
         self._threads: list[threading.Thread] = []
         self._speeds: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
         self.workers = workers
@@ -109,6 +115,12 @@ class Scheduler:
         """Windows that have not started, by class."""
         with self._changed:
             return self._queue.depths()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether every worker hangs in a run that nobody waits for, so that nothing is decoded."""
+        with self._changed:
+            return (self._hanging | self._unreplaced).issuperset(self._threads)
 
     def lane(self, engine: Engine, real_time_factor: float | None = None) -> Lane:
         """The way to `engine`; `real_time_factor` where it has been measured already."""
@@ -151,12 +163,18 @@ class Scheduler:
                 return
             for thread, batch in self._running.items():
                 if any(work.future is future for work in batch) and thread not in self._hanging:
+                    self._unreplaced.add(thread)
                     if len(self._hanging) == MAX_HANGING:
                         log.error("%d workers hang; no more are replaced. Restart the server.", MAX_HANGING)
                         return
                     log.error("a run of the engine hangs; its worker is replaced")
-                    self._hanging.add(thread)
-                    self._start_worker()
+                    try:
+                        self._start_worker()
+                    except RuntimeError as error:
+                        log.error("it cannot be replaced: %s", error)  # noqa: TRY400 - the trace says nothing more
+                    else:
+                        self._unreplaced.discard(thread)
+                        self._hanging.add(thread)
                     return
 
     def close(self) -> None:
@@ -172,9 +190,9 @@ class Scheduler:
             thread.join()
 
     def _start_worker(self) -> None:
-        thread = threading.Thread(target=self._run, name=f"inference-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
+        thread = undying(f"inference-{len(self._threads)}", self._run)
         thread.start()
+        self._threads.append(thread)
 
     def _run(self) -> None:
         this = threading.current_thread()
@@ -182,6 +200,7 @@ class Scheduler:
         while self._decode_next(this):
             with self._changed:
                 del self._running[this]
+                self._unreplaced.discard(this)
                 if this in self._hanging:
                     self._hanging.discard(this)
                     self._threads.remove(this)
@@ -191,11 +210,14 @@ class Scheduler:
     def _decode_next(self, this: threading.Thread) -> bool:
         """Wait for windows and decode them; False after `close`."""
         batch = self._take(this)
-        late = [work for work in batch if work.deadline is not None and time.monotonic() > work.deadline]
-        for work in late:
-            work.future.set_exception(InferenceTimeout())
-        if in_time := [work for work in batch if work not in late]:
-            self._decode(in_time)
+        try:
+            late = [work for work in batch if work.deadline is not None and time.monotonic() > work.deadline]
+            for work in late:
+                work.future.set_exception(InferenceTimeout())
+            if in_time := [work for work in batch if work not in late]:
+                self._decode(in_time)
+        except BaseException as error:  # noqa: BLE001 - whatever an engine raises must reach its callers, not end the thread
+            _fail(batch, error)
         return bool(batch)
 
     def _take(self, this: threading.Thread) -> list[Work]:
@@ -213,19 +235,16 @@ class Scheduler:
 
     def _decode(self, batch: list[Work]) -> None:
         engine, started = batch[0].engine, time.perf_counter()
-        try:
-            hypotheses = engine.transcribe([work.samples for work in batch], batch[0].options)
-        except Exception as error:  # noqa: BLE001 - whatever an engine raises must reach its caller, not end the thread
-            for work in batch:
-                work.future.set_exception(work.context.run(_as_molva_error, error))
-        else:
-            ended = time.perf_counter()
-            audio_s = seconds(sum(work.samples.size for work in batch))
-            if audio_s >= MIN_MEASURED_S and audio_s > engine.info.longest_wide_s:
-                self.measured(engine, (ended - started) / audio_s)
-            self._tell(batch, started, ended)
-            for work, hypothesis in zip(batch, hypotheses, strict=True):
-                work.future.set_result(hypothesis)
+        hypotheses = engine.transcribe([work.samples for work in batch], batch[0].options)
+        if len(hypotheses) != len(batch):
+            raise ValueError(f"{len(hypotheses)} hypotheses came for {len(batch)} windows")
+        ended = time.perf_counter()
+        audio_s = seconds(sum(work.samples.size for work in batch))
+        if audio_s >= MIN_MEASURED_S and audio_s > engine.info.longest_wide_s:
+            self.measured(engine, (ended - started) / audio_s)
+        self._tell(batch, started, ended)
+        for work, hypothesis in zip(batch, hypotheses, strict=True):
+            work.future.set_result(hypothesis)
 
     def _tell(self, batch: list[Work], started: float, ended: float) -> None:
         model = batch[0].engine.info.model
@@ -241,10 +260,19 @@ class Scheduler:
             work.context.run(tracing.record, "engine", started, ended, facts)
 
 
-def _as_molva_error(error: Exception) -> MolvaError:
+def _fail(batch: Sequence[Work], error: BaseException) -> None:
+    for work in batch:
+        if work.future.done():
+            continue
+        if not isinstance(error, MolvaError):
+            with suppress(MemoryError):  # it may be that which is wanting, and the caller has to be told all the same
+                work.context.run(log.error, "the engine failed unexpectedly", exc_info=error)
+        work.future.set_exception(_as_molva_error(error))
+
+
+def _as_molva_error(error: BaseException) -> MolvaError:
     if isinstance(error, MolvaError):
         return error
-    log.error("the engine failed unexpectedly", exc_info=error)
     panic = InferencePanic()
     panic.__cause__ = error
     return panic

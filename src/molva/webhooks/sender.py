@@ -15,6 +15,7 @@ from molva.outbound.connection import Network
 from molva.outbound.exchange import Unanswered
 from molva.outbound.policy import AddressPolicy
 from molva.outbound.post import Told, post
+from molva.threads import undying
 from molva.webhooks.delivery import Delivery, DeliveryStore
 from molva.webhooks.schedule import Schedule
 from molva.webhooks.signing import headers
@@ -74,7 +75,7 @@ class WebhookSender:
         self._closing = False
         self._in_hand = 0
         self._counts: Counter[str] = Counter()
-        self._dispatcher = threading.Thread(target=self._dispatch, name="webhooks", daemon=True)
+        self._dispatcher = undying("webhooks", self._dispatch)
 
     def change(self, keys: Sequence[bytes], schedule: Schedule) -> None:
         """Other keys to sign with and another schedule, for attempts from now on. From any thread."""
@@ -154,7 +155,7 @@ class WebhookSender:
             due_at = self._next(delivery, attempt)
             self._record(delivery, attempt, due_at, lease_over)
             self._count(delivery, attempt, due_at)
-        except Exception:  # nothing is lost: its lease ends, and it is attempted again
+        except BaseException:  # nothing is lost: its lease ends, and it is attempted again
             log.exception("what became of webhook %s is not known", delivery.id)
         finally:
             with self._changed:
@@ -176,7 +177,7 @@ class WebhookSender:
             return _Attempt(problem_with(told), told.status, asked_s)
         except (AddressRefused, Unanswered) as error:
             return _Attempt(str(error))
-        except Exception:  # counts too: otherwise what always fails so would be attempted for ever
+        except BaseException:  # counts too: otherwise what always fails so would be attempted for ever
             log.exception("webhook %s failed in a way that it should not", delivery.id)
             return _Attempt("molva failed to send it; its log says more")
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +12,13 @@ import onnx
 import onnx_asr
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 
 from molva.engines.base import Hypothesis, Options
+from molva.engines.gigaam.encoder import Encoder
+from molva.engines.gigaam.features import Features
 from molva.engines.gigaam.model import GigaamEngine, GigaamFiles, load_gigaam
-from molva.errors import DeviceUnavailable, ModelFilesInvalid, OptionError, UnsupportedTask
+from molva.errors import DeviceUnavailable, InferenceError, ModelFilesInvalid, OptionError, UnsupportedTask
 from tests.conftest import CLIPS, UNSEEN, Clip
 
 HEADS = ["ctc", "rnnt"]
@@ -205,3 +208,20 @@ def test_without_a_config_the_file_name_tells_the_generation(tiny_dir: Path) -> 
     engine = load_gigaam(files, model="tiny", variant="ctc")
     [hypothesis] = engine.transcribe([CLIPS[0].samples], Options())
     assert hypothesis.text == CLIPS[0].ctc
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_none_are_no_text(
+    tiny_dir: Path, head: str, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would be a long row of one token, with a confidence that JSON cannot hold."""
+    engine = load_gigaam(files_of(head, tiny_dir), model="tiny", variant=head)
+
+    def spoilt(encoder: Encoder, features: Sequence[Features]) -> NDArray[np.float32]:
+        return np.full_like(run(encoder, features), value)
+
+    run = Encoder.run
+    monkeypatch.setattr(Encoder, "run", spoilt)
+    with pytest.raises(InferenceError):
+        engine.transcribe([CLIPS[0].samples], Options())

@@ -1,7 +1,6 @@
 """`POST /jobs`: a recording of any size goes to the disk, and is a job once the answer says so."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -32,6 +31,7 @@ from molva.jobs.job import Submission
 from molva.jobs.store import Idempotency
 from molva.runtime.model_state import LOADING
 from molva.spool import SpoolFile
+from molva.threads import ThreadPool
 
 router = APIRouter(tags=["jobs"], dependencies=[Depends(jobs_of)])
 
@@ -39,7 +39,7 @@ KEEP_FREE_BYTES = 256 * 2**20
 """Of the disk: whatever is sent, jobs that are already here can be finished."""
 MAX_KEY_LENGTH = 255
 
-_fetchers = ThreadPoolExecutor(8, thread_name_prefix="fetching")
+_fetchers = ThreadPool(8, thread_name_prefix="fetching")
 """Others may send as slowly as they like, for minutes: the threads that every other request needs are not for that."""
 
 IdempotencyKey = Annotated[
