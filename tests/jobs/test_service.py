@@ -1,7 +1,9 @@
 """Jobs from submission to their end, with a real store and scripted engines."""
 
 import asyncio
+import errno
 import io
+import os
 import threading
 import time
 import wave
@@ -26,6 +28,7 @@ from molva.errors import (
     JobNotFound,
     ModelNotInstalled,
     ShuttingDown,
+    SpoolError,
     StoreFull,
 )
 from molva.jobs import sqlite as jobs_sqlite
@@ -39,6 +42,7 @@ from molva.models.store import ModelStore
 from molva.observer import NOBODY, Door, Observer
 from molva.runtime.fleet import Fleet, Lease
 from molva.runtime.metering import METER
+from molva.runtime.plan import plan
 from molva.runtime.scheduler import Scheduler
 from molva.runtime.speakers import SpeakerModels, Speakers
 from molva.runtime.transcription import transcribe_all
@@ -553,6 +557,45 @@ def test_a_full_disk_loses_no_window_and_no_job(tmp_path: Path, monkeypatch: pyt
             ended = await server.end_of((await server.submit()).id)
             assert (ended.status, ended.attempts, Full.refused) == (Status.DONE, 1, 2)
             assert len(engine.calls) == ended.windows_planned
+
+    run(test)
+
+
+def test_a_job_waits_for_descriptors_that_the_system_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = [OSError(errno.EMFILE, "too many open files"), OSError(errno.ENFILE, "too many open files")]
+
+    def plan_with_luck(*arguments: Any, **options: Any) -> Any:
+        if lacking:
+            raise lacking.pop()
+        return plan(*arguments, **options)
+
+    async def test() -> None:
+        monkeypatch.setattr("molva.jobs.run.STORE_RETRY_S", 0.01)
+        monkeypatch.setattr("molva.jobs.run.plan", plan_with_luck)
+        async with house(tmp_path) as server:
+            ended = await server.end_of((await server.submit()).id)
+            assert (ended.status, ended.attempts, lacking) == (Status.DONE, 1, [])
+
+    run(test)
+
+
+def test_a_submission_that_the_disk_does_not_take_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_open = os.open
+
+    def fail_to_open(path: Any, *arguments: Any, **options: Any) -> int:
+        if path == tmp_path / "jobs":
+            raise OSError(errno.EMFILE, "too many open files")
+        return really_open(path, *arguments, **options)
+
+    async def test() -> None:
+        async with house(tmp_path) as server:
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "open", fail_to_open)
+                with pytest.raises(SpoolError):
+                    await server.submit()
+            assert server.audio == set()
 
     run(test)
 
