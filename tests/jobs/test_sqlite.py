@@ -407,6 +407,17 @@ def test_a_purged_job_leaves_nothing(database: Database, store: SqliteJobStore) 
     assert not store.renew(claim, 10)
 
 
+def test_a_clock_that_was_put_back_for_a_time_makes_no_job_old(store: SqliteJobStore, clock: Clock) -> None:
+    submit(store)
+    clock.now -= 86_400
+    ended = submit(store)
+    store.cancel(ended)
+    clock.now += 86_400
+    assert store.forget(clock.now - 3600) == []
+    clock.now += 3700
+    assert store.forget(clock.now - 3600) == [ended]
+
+
 def test_only_jobs_that_ended_before_are_forgotten(store: SqliteJobStore, clock: Clock) -> None:
     old, waiting, new = submit(store), submit(store), submit(store)
     store.cancel(old)

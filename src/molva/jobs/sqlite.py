@@ -205,7 +205,12 @@ class SqliteJobStore:
 
     def forget(self, before: float) -> Sequence[str]:
         def work(connection: sqlite3.Connection) -> list[str]:
-            rows = connection.execute("SELECT id FROM jobs WHERE completed_at < ?", (before,)).fetchall()
+            # Whatever its times say, a job is no older than those that came before it: the clock was wrong in between.
+            rows = connection.execute(
+                "SELECT id FROM jobs WHERE completed_at < :before AND seq < ifnull((SELECT seq FROM jobs"
+                " WHERE created_at BETWEEN :before AND :now ORDER BY seq LIMIT 1), 9223372036854775807)",
+                {"before": before, "now": self._clock()},
+            ).fetchall()
             for row in rows:
                 _purge(connection, row["id"])
             return [row["id"] for row in rows]
