@@ -1,6 +1,10 @@
 """Every fault, in the order of the report."""
 
+from tests.chaos.faults.clock import CLOCK
+from tests.chaos.faults.database import DATABASE
+from tests.chaos.faults.descriptors import DESCRIPTORS
+from tests.chaos.faults.disk import DISK
 from tests.chaos.faults.engine import ENGINE
 from tests.chaos.scene import Fault
 
-FAULTS: tuple[Fault, ...] = (*ENGINE,)
+FAULTS: tuple[Fault, ...] = (*ENGINE, *DISK, *DATABASE, *CLOCK, *DESCRIPTORS)
