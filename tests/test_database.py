@@ -1,10 +1,12 @@
 """The embedded database."""
 
+import os
 import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,63 @@ def test_a_damaged_file_is_told_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "molva.db").write_bytes(b"not a database at all" * 100)
     with pytest.raises(SettingsError, match="Restore it from a copy"):
         Database(tmp_path / "molva.db", TABLES)
+
+
+def test_a_file_that_is_damaged_while_it_is_used_and_then_restored_needs_no_restart(
+    tmp_path: Path, database: Database
+) -> None:
+    for number in range(200):
+        insert(database, f"{number} {'x' * 500}")
+    path = tmp_path / "a" / "molva.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, path.open("r+b", buffering=0) as file:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        sound = file.read()
+        file.seek(4096)
+        file.write(os.urandom(len(sound) - 4096))
+        other.execute("PRAGMA user_version = 1")  # a write of another process: nothing is taken from memory any more
+        for _ in range(2):
+            with pytest.raises(StoreError, match="damaged"):
+                insert(database, "one")
+            with pytest.raises(StoreError, match="damaged"):
+                names(database)
+        file.seek(0)
+        file.write(sound)
+        insert(database, "one")
+        assert len(names(database)) == 201
+
+
+def test_nothing_is_accepted_into_a_file_that_is_gone_and_one_put_in_its_place_is_used(
+    tmp_path: Path, database: Database
+) -> None:
+    insert(database, "one")
+    path = tmp_path / "a" / "molva.db"
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        source.backup(copy)
+    for file in path.parent.iterdir():
+        file.unlink()
+    with pytest.raises(StoreError, match="gone"):
+        insert(database, "two")
+    with pytest.raises(StoreError, match="gone"):
+        names(database)
+    (tmp_path / "copy.db").rename(path)
+    insert(database, "three")
+    assert names(database) == ["one", "three"]
+
+
+def test_a_file_of_something_else_is_not_taken_for_the_store_while_it_is_in_use(
+    tmp_path: Path, database: Database
+) -> None:
+    path = tmp_path / "a" / "molva.db"
+    path.rename(tmp_path / "aside")
+    path.write_bytes(b"")
+    with pytest.raises(StoreError, match="another file"):
+        insert(database, "one")
+    (tmp_path / "aside").rename(path)
+    insert(database, "one")
+    assert names(database) == ["one"]
+    other = Database(path, TABLES)
+    assert names(other) == ["one"]
+    other.close()
 
 
 def test_tables_of_a_newer_molva_are_left_alone(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Uploads on the disk: whose they are, and that they go."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from molva.errors import SettingsError, SpoolFull
+from molva.errors import SettingsError, SpoolError, SpoolFull
 from molva.spool import Spool, SpoolFile
 
 CHILD = """
@@ -200,6 +201,16 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     with Full() as file, pytest.raises(SpoolFull):
         file.write(b"x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_no_file_is_told_too(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    with spool.file() as file:
+        shutil.rmtree(spool.folder)
+        for attempt in (spool.file, lambda: file.expect(1), lambda: file.move_to(tmp_path / "a")):
+            with pytest.raises(SpoolError) as refusal:
+                attempt()
+            assert not isinstance(refusal.value, SpoolFull)
 
 
 def test_a_folder_that_cannot_be_had_is_a_wrong_setting(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Mapping
 
 from molva import __version__
+from molva.clock import SettledClock
 from molva.database import Database
 from molva.errors import AddressRefused, StoreError
 from molva.http.state import ServerState
@@ -67,7 +67,7 @@ class Durable:
         self._housekeeping: asyncio.Task[None] | None = None
         self._jobs = Jobs(
             SqliteJobStore(self._database, max_attempts=settings.job_attempts),
-            AudioShelf(settings.shelf),
+            self._shelf(settings),
             self._lend,
             vad,
             rules=_rules(settings),
@@ -81,6 +81,18 @@ class Durable:
         state.check_webhook_url = self._check_webhook_url
         if settings.job_url_hosts != frozenset():
             state.fetch = self._fetch
+
+    def _shelf(self, settings: Settings) -> AudioShelf:
+        shelf = AudioShelf(settings.shelf)
+        # Whoever has moved a damaged database away may still restore it, and then its jobs need their recordings.
+        if self._database.is_new and (aside := shelf.set_aside()) is not None:
+            log.warning(
+                "The database is a new one: recordings of jobs of another one are in '%s'. Move them back to '%s' with "
+                "that database, or remove them.",
+                aside,
+                settings.shelf,
+            )
+        return shelf
 
     @property
     def webhook_counts(self) -> Mapping[str, int]:
@@ -168,10 +180,11 @@ class Durable:
         self._sender.wake()
 
     async def _keep_house(self) -> None:
+        clock = SettledClock()
         while True:
             kept_s = min(self._settings.job_retention_secs or KEPT_S, KEPT_S)
             try:
-                await asyncio.to_thread(self._deliveries.forget, time.time() - kept_s)
+                await asyncio.to_thread(self._deliveries.forget, clock.now() - kept_s)
             except StoreError:
                 pass  # the sender has said so
             except Exception:

@@ -34,7 +34,8 @@
     │   ├── TooManyConnections     too_many_connections  all connections that the server takes are in use
     │   ├── RateLimited            rate_limited         too many requests from this address
     │   └── QuotaExceeded          quota_exceeded       the key has used up what it may use
-    ├── SpoolFull                  disk_full            no room on the disk for what is being uploaded
+    ├── SpoolError                 store_unavailable    what is being uploaded cannot be kept now
+    │   └── SpoolFull              disk_full            no room on the disk for it
     ├── StoreError                 store_unavailable    the database of jobs and webhooks cannot be used now
     │   └── StoreFull              disk_full            no room on the disk for it
     ├── JobNotFound                job_not_found        there is no such job, or it has been purged
@@ -296,7 +297,13 @@ class QuotaExceeded(TryLater):
     code = "quota_exceeded"
 
 
-class SpoolFull(MolvaError):
+class SpoolError(MolvaError):
+    """The server cannot keep this upload now; try again later"""
+
+    code = "store_unavailable"
+
+
+class SpoolFull(SpoolError):
     """The server's disk has no room for this upload; try again later"""
 
     code = "disk_full"

@@ -14,7 +14,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from molva.errors import SettingsError, SpoolFull
+from molva.errors import SettingsError, SpoolError, SpoolFull
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class SpoolFile:
 
     def __init__(self, folder: Path, *, keep_free: int = 0) -> None:
         """`keep_free`: bytes that others on the same disk need; where writing would take of them, the disk counts as
-        full. Raises SpoolFull.
+        full. Raises SpoolError.
         """
         self._keep_free = keep_free
         with _plain_errors():
@@ -42,12 +42,15 @@ class SpoolFile:
         self._writing = Lock()
 
     def expect(self, n_bytes: int) -> None:
-        """Raises SpoolFull where the disk has no room for so many more bytes."""
-        if self._keep_free + n_bytes > shutil.disk_usage(self.path.parent).free:
+        """Raises SpoolFull where the disk has no room for so many more bytes, SpoolError where it does not say."""
+        with _plain_errors():
+            free = shutil.disk_usage(self.path.parent).free
+        if self._keep_free + n_bytes > free:
             raise SpoolFull
 
     def write(self, data: bytes | bytearray) -> None:
-        """Adds all of `data` at the end. Raises SpoolFull where there is no room for it, ValueError once closed."""
+        """Adds all of `data` at the end. Raises SpoolFull where there is no room for it, SpoolError where it cannot be
+        written otherwise, ValueError once closed."""
         if self._keep_free:
             self.expect(len(data))
         with self._writing, memoryview(data) as left, _plain_errors():
@@ -58,7 +61,7 @@ class SpoolFile:
     def move_to(self, path: Path) -> None:
         """Keeps the file, complete and on the disk, as `path` on the same disk: closing no longer removes it.
 
-        Raises SpoolFull.
+        Raises SpoolError.
         """
         with self._writing, _plain_errors():
             os.fsync(self._file.fileno())
@@ -107,7 +110,7 @@ class Spool:
             ) from error
 
     def file(self, *, keep_free: int = 0) -> SpoolFile:
-        """A new empty file that only this user may read; `keep_free` as in SpoolFile. Raises SpoolFull."""
+        """A new empty file that only this user may read; `keep_free` as in SpoolFile. Raises SpoolError."""
         return SpoolFile(self.folder, keep_free=keep_free)
 
     def close(self) -> None:
@@ -151,4 +154,5 @@ def _plain_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise SpoolFull from error
-        raise
+        log.warning("uploads cannot be kept: %s", error)
+        raise SpoolError from error

@@ -92,7 +92,11 @@ class Scene:
     @property
     def disk(self) -> Path:
         """The data folder as the server sees it, whose mounts are its own."""
-        return Path(f"/proc/{self.server.pid}/root{self.server.data}")
+        return self.seen(self.server.data)
+
+    def seen(self, folder: Path) -> Path:
+        """A folder with the mounts that the server has."""
+        return Path(f"/proc/{self.server.pid}/root{folder}")
 
 
 @dataclass(frozen=True)

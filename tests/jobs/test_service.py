@@ -1,7 +1,10 @@
 """Jobs from submission to their end, with a real store and scripted engines."""
 
 import asyncio
+import errno
 import io
+import itertools
+import os
 import threading
 import time
 import wave
@@ -26,6 +29,7 @@ from molva.errors import (
     JobNotFound,
     ModelNotInstalled,
     ShuttingDown,
+    SpoolError,
     StoreFull,
 )
 from molva.jobs import sqlite as jobs_sqlite
@@ -39,6 +43,7 @@ from molva.models.store import ModelStore
 from molva.observer import NOBODY, Door, Observer
 from molva.runtime.fleet import Fleet, Lease
 from molva.runtime.metering import METER
+from molva.runtime.plan import plan
 from molva.runtime.scheduler import Scheduler
 from molva.runtime.speakers import SpeakerModels, Speakers
 from molva.runtime.transcription import transcribe_all
@@ -565,6 +570,45 @@ def test_a_full_disk_loses_no_window_and_no_job(tmp_path: Path, monkeypatch: pyt
     run(test)
 
 
+def test_a_job_waits_for_descriptors_that_the_system_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = [OSError(errno.EMFILE, "too many open files"), OSError(errno.ENFILE, "too many open files")]
+
+    def plan_with_luck(*arguments: Any, **options: Any) -> Any:
+        if lacking:
+            raise lacking.pop()
+        return plan(*arguments, **options)
+
+    async def test() -> None:
+        monkeypatch.setattr("molva.jobs.run.STORE_RETRY_S", 0.01)
+        monkeypatch.setattr("molva.jobs.run.plan", plan_with_luck)
+        async with house(tmp_path) as server:
+            ended = await server.end_of((await server.submit()).id)
+            assert (ended.status, ended.attempts, lacking) == (Status.DONE, 1, [])
+
+    run(test)
+
+
+def test_a_submission_that_the_disk_does_not_take_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_open = os.open
+
+    def fail_to_open(path: Any, *arguments: Any, **options: Any) -> int:
+        if path == tmp_path / "jobs":
+            raise OSError(errno.EMFILE, "too many open files")
+        return really_open(path, *arguments, **options)
+
+    async def test() -> None:
+        async with house(tmp_path) as server:
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "open", fail_to_open)
+                with pytest.raises(SpoolError):
+                    await server.submit()
+            assert server.audio == set()
+
+    run(test)
+
+
 def test_a_repeated_submission_leaves_one_job_and_one_recording(tmp_path: Path) -> None:
     async def test() -> None:
         gate = Gate()
@@ -612,6 +656,27 @@ def test_old_jobs_are_forgotten_where_the_operator_wants_it(tmp_path: Path, monk
     run(test)
 
 
+def test_a_clock_that_jumps_ahead_destroys_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("molva.jobs.service.HOUSEKEEPING_S", 0.01)
+    looked: list[float] = []
+
+    class Watched(SqliteJobStore):
+        def forget(self, before: float) -> Sequence[str]:
+            looked.append(before)
+            return super().forget(before)
+
+    async def test() -> None:
+        async with house(tmp_path, rules=JobRules(retention_s=3600), store=Watched) as server:
+            job = await server.end_of((await server.submit(recording(np.zeros(16_000, np.float32)))).id)
+            now = time.time()
+            monkeypatch.setattr(time, "time", lambda: now + 86_400)
+            looked.clear()
+            await until(lambda: len(looked) >= 3)
+            assert (await server.jobs.get(job.id)).status == Status.DONE
+
+    run(test)
+
+
 def test_the_end_of_each_job_is_told_to_those_who_deliver_webhooks(tmp_path: Path) -> None:
     ended: list[float] = []
 
@@ -639,7 +704,7 @@ class Ends(Observer):
         self.taken_up += 1
 
     def job_ended(self, status: str, took_s: float) -> None:
-        assert took_s >= 0
+        assert took_s >= 0, "the clock may be put back, and a counter never goes back"
         self.ends.append(status)
 
     def audio_taken(self, door: Door, audio_s: float) -> None:
@@ -664,6 +729,23 @@ def test_every_end_of_a_job_is_told_once(tmp_path: Path) -> None:
             assert observer.taken_up == 3
             assert observer.audio_s == done.duration_s
             assert await server.jobs.counts() == {Status.CANCELLED: 2, Status.DONE: 1, Status.FAILED: 1}
+
+    run(test)
+
+
+def test_a_job_that_ends_before_it_came_took_no_time(tmp_path: Path) -> None:
+    class PutBack(SqliteJobStore):
+        """Whose clock is put back each time that somebody looks."""
+
+        def __init__(self, database: Database) -> None:
+            times = itertools.count(1_700_000_000, -100)
+            super().__init__(database, clock=lambda: next(times))
+
+    async def test() -> None:
+        observer = Ends()
+        async with house(tmp_path, observer=observer, store=PutBack) as server:
+            await server.end_of((await server.submit()).id)
+            await until(lambda: observer.ends == ["done"])
 
     run(test)
 

@@ -45,9 +45,43 @@ def test_recordings_of_no_job_are_swept_once_they_cannot_be_arriving(
     shelf = AudioShelf(tmp_path / "jobs")
     shelve(tmp_path, shelf, "unknown")
     monkeypatch.setattr(shelf_module, "ABANDONED_S", 0.05)
+    shelf.sweep(lambda job_id: None)
+    assert shelf.path("unknown").exists()
     time.sleep(0.1)
     shelf.sweep(lambda job_id: None)
     assert not shelf.path("unknown").exists()
+
+
+def test_a_clock_that_jumps_makes_no_recording_look_left_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = AudioShelf(tmp_path / "jobs")
+    shelve(tmp_path, shelf, "arriving")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 86_400)
+    for _ in range(2):
+        shelf.sweep(lambda job_id: None)
+    assert shelf.path("arriving").exists()
+
+
+def test_a_recording_that_the_disk_does_not_give_up_is_swept_later(tmp_path: Path) -> None:
+    shelf = AudioShelf(tmp_path / "jobs")
+    shelf.path("stubborn").mkdir()  # so that removing it as a file fails, also for root
+    shelf.remove("stubborn")
+    shelf.path("stubborn").rmdir()
+    shelve(tmp_path, shelf, "stubborn")
+    shelf.sweep(lambda job_id: False)
+    assert not shelf.path("stubborn").exists()
+
+
+def test_recordings_set_aside_are_kept_where_nobody_sweeps(tmp_path: Path) -> None:
+    shelf = AudioShelf(tmp_path / "jobs")
+    assert shelf.set_aside() is None
+    shelve(tmp_path, shelf, "a", b"of another database")
+    aside = shelf.set_aside()
+    assert aside is not None
+    assert ((aside / "a").read_bytes(), stat.S_IMODE(aside.stat().st_mode)) == (b"of another database", 0o700)
+    shelf.sweep(lambda job_id: False)
+    assert (aside / "a").exists()
+    assert not shelf.path("a").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_told_with_advice(tmp_path: Path) -> None:

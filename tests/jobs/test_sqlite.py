@@ -160,7 +160,7 @@ def test_ten_thousand_that_wait_are_not_looked_at_one_by_one(database: Database,
             count += 1
             return 0
 
-        for connection in (database._reader, database._writer):
+        for connection in (database._reader.connection(), database._writer.connection()):
             connection.set_progress_handler(tick, 1000)
         work()
         return count
@@ -184,6 +184,16 @@ def test_a_claim_is_nobody_elses_until_it_runs_out(store: SqliteJobStore, clock:
     second = claimed(store, 10)
     assert (second.job.id, second.job.attempts) == (job_id, 2)
     assert second.token != first.token
+
+
+def test_a_clock_that_is_put_back_keeps_no_job_from_others(store: SqliteJobStore, clock: Clock) -> None:
+    submit(store)
+    dead = store.claim(10)
+    assert dead is not None
+    clock.now -= 86_400
+    claim = store.claim(10)
+    assert claim is not None
+    assert claim.job.id == dead.job.id
 
 
 def test_a_lost_claim_changes_nothing_any_more(store: SqliteJobStore, clock: Clock) -> None:
@@ -395,6 +405,17 @@ def test_a_purged_job_leaves_nothing(database: Database, store: SqliteJobStore) 
     for table in ("jobs", "plans", "windows", "transcripts"):
         assert database.read(partial(rows, table=table)) == 0
     assert not store.renew(claim, 10)
+
+
+def test_a_clock_that_was_put_back_for_a_time_makes_no_job_old(store: SqliteJobStore, clock: Clock) -> None:
+    submit(store)
+    clock.now -= 86_400
+    ended = submit(store)
+    store.cancel(ended)
+    clock.now += 86_400
+    assert store.forget(clock.now - 3600) == []
+    clock.now += 3700
+    assert store.forget(clock.now - 3600) == [ended]
 
 
 def test_only_jobs_that_ended_before_are_forgotten(store: SqliteJobStore, clock: Clock) -> None:

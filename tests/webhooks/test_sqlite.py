@@ -146,6 +146,19 @@ def test_a_delivered_one_is_over(store: SqliteDeliveryStore) -> None:
     assert store.claim(10, 1) == []
 
 
+def test_a_clock_that_is_put_back_keeps_nothing_waiting(store: SqliteDeliveryStore, clock: Clock) -> None:
+    for url in ("http://a/failed", "http://b/in-hand", "http://c/new"):
+        store.add(url, "job.done", b"{}")
+    [failed, *_] = store.claim(30, 2)
+    store.failed(failed, "down", None, clock.now + 50)
+    clock.now -= 86_400
+    assert store.claim(30, 10) == []
+    store.set_right(30)
+    assert {delivery.url for delivery in store.claim(30, 10)} == {"http://a/failed", "http://c/new"}
+    clock.now += 31
+    assert "http://b/in-hand" in {delivery.url for delivery in store.claim(30, 10)}
+
+
 def test_a_failed_one_is_due_when_it_is_said_to_be(store: SqliteDeliveryStore, clock: Clock) -> None:
     added = add(store)
     [claimed] = store.claim(10, 1)
@@ -267,7 +280,7 @@ def test_a_hundred_thousand_that_wait_are_not_looked_at_one_by_one(store: Sqlite
             count += 1
             return 0
 
-        for connection in (store._database._reader, store._database._writer):
+        for connection in (store._database._reader.connection(), store._database._writer.connection()):
             connection.set_progress_handler(tick, 1000)
         work()
         return count

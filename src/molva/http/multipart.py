@@ -67,7 +67,7 @@ class Form:
 async def spooled(spool: Spool, *, keep_free: int = 0) -> AsyncIterator[SpoolFile]:
     """A spool file that is removed in a thread: the event loop has no tenth of a second for that.
 
-    `keep_free`: see SpoolFile. Raises SpoolFull.
+    `keep_free`: see SpoolFile. Raises SpoolError.
     """
     file = spool.file(keep_free=keep_free)
     try:
@@ -92,7 +92,7 @@ async def read_form(
 
     What the headers tell is refused before the body is asked for. Memory does not grow with the file, and the event
     loop does not wait for the disk. Raises OptionError that names the field, PayloadTooLarge, SpoolFull where the disk
-    is full, and ClientDisconnect where the client has gone away.
+    is full, SpoolError where it cannot be written otherwise, and ClientDisconnect where the client has gone away.
     """
     reader = _FormReader(
         request.headers.get("content-type", ""), max_file_bytes=max_file_bytes, part=part, forgiving=forgiving

@@ -27,6 +27,7 @@ STATUS: dict[type[MolvaError], int] = {
     errors.ModelNotReady: 503,
     errors.ShuttingDown: 503,
     errors.ModelError: 503,
+    errors.SpoolError: 503,
     errors.SpoolFull: 507,
     errors.MetricsDisabled: 404,
     errors.JobNotFound: 404,

@@ -1,5 +1,6 @@
 """One job, from its recording to its end in the store. Blocking; runs in a thread of its own."""
 
+import errno
 import logging
 import threading
 from collections.abc import Callable
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 STORE_RETRY_S = 1.0
 """Between tries of a write that the store refuses, as on a full disk: what is decoded is not thrown away for that."""
+
+WANTING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Of what others may give back at any moment, so no job fails for the lack of it."""
 
 INTERNAL = "Transcription failed unexpectedly; the server's log has the reason."
 MISSING = "The recording is no longer on the server. Submit it again."
@@ -58,6 +62,7 @@ def run(
     """Take a claimed job to its end, or as far as it goes until `stopped`. Whether it has ended.
 
     `speakers` tells them apart, where the job wants that.
+    One for which the system lacks descriptors or memory at present is handed back, after a pause.
     A job that was cancelled, purged or claimed by somebody else is left alone from the next window on.
     """
     try:
@@ -68,6 +73,13 @@ def run(
         problem = str(error)
     except FileNotFoundError:
         problem = MISSING
+    except OSError as error:
+        if error.errno in WANTING:
+            log.warning("a job waits for what the system has too little of: %s", error)
+            stopped.wait(STORE_RETRY_S)
+            return False
+        log.exception("job %s failed unexpectedly", claim.job.id)
+        problem = INTERNAL
     except Exception:
         log.exception("job %s failed unexpectedly", claim.job.id)
         problem = INTERNAL

@@ -6,7 +6,6 @@ Lives on the event loop; the store and the audio are used in threads. Other proc
 import asyncio
 import logging
 import threading
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from molva import logs, tracing
+from molva.clock import SettledClock
 from molva.errors import (
     ClaimLost,
     DiarizationUnavailable,
@@ -97,6 +97,7 @@ class Jobs:
         self._ended = ended
         self.register = register
         self._observer = observer
+        self._clock = SettledClock()
         self._workshop = Workshop(store, vad, self._rules.window_timeout_s, self._tell_from_thread, self._count_end)
         # Threads of their own: whatever keeps others busy, jobs can be told and cancelled, and while uploads wait for
         # the disk, the claim is renewed.
@@ -156,13 +157,13 @@ class Jobs:
     ) -> tuple[Job, bool]:
         """Accept a recording: once this returns, the job is not lost any more. True: the same submission had made it.
 
-        Raises SpoolFull, StoreError, IdempotencyMismatch, and ShuttingDown once stopped.
+        Raises SpoolError, StoreError, IdempotencyMismatch, and ShuttingDown once stopped.
         """
         job_id = str(uuid.uuid4())
 
         def accept() -> Job:
-            self._shelf.take(audio, job_id)
             try:
+                self._shelf.take(audio, job_id)
                 job = self._store.submit(job_id, submission, idempotency)
             except BaseException:
                 self._shelf.remove(job_id)
@@ -388,9 +389,10 @@ class Jobs:
 
     def _tidy(self) -> None:
         self._charge()
+        now = self._clock.now()  # also where nothing is forgotten: it learns of jumps so
         retention_s = self._rules.retention_s
         if retention_s:
-            for job_id in self._store.forget(time.time() - retention_s):
+            for job_id in self._store.forget(now - retention_s):
                 self._shelf.remove(job_id)
         self._shelf.sweep(self._needs_audio)
 
@@ -401,7 +403,7 @@ class Jobs:
             return None
 
     def _count_end(self, job: Job) -> None:
-        took_s = (job.completed_at or job.created_at) - job.created_at
+        took_s = max(0.0, (job.completed_at or job.created_at) - job.created_at)  # the clock may have been put back
         self._observer.job_ended(str(job.status), took_s)
         if job.status == Status.DONE:
             self._observer.audio_taken("jobs", job.duration_s or 0)

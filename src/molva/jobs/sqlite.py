@@ -87,6 +87,10 @@ _TRANSCRIPT = TypeAdapter(Transcript)
 _SPEECH = TypeAdapter(tuple[tuple[float, float], ...])
 
 
+LONGEST_LEASE_S = 3600.0
+"""One that seems to last longer was given before the clock was put back."""
+
+
 class SqliteJobStore:
     """The embedded JobStore, which says what each method does. Several processes may share the database."""
 
@@ -201,7 +205,12 @@ class SqliteJobStore:
 
     def forget(self, before: float) -> Sequence[str]:
         def work(connection: sqlite3.Connection) -> list[str]:
-            rows = connection.execute("SELECT id FROM jobs WHERE completed_at < ?", (before,)).fetchall()
+            # Whatever its times say, a job is no older than those that came before it: the clock was wrong in between.
+            rows = connection.execute(
+                "SELECT id FROM jobs WHERE completed_at < :before AND seq < ifnull((SELECT seq FROM jobs"
+                " WHERE created_at BETWEEN :before AND :now ORDER BY seq LIMIT 1), 9223372036854775807)",
+                {"before": before, "now": self._clock()},
+            ).fetchall()
             for row in rows:
                 _purge(connection, row["id"])
             return [row["id"] for row in rows]
@@ -212,7 +221,7 @@ class SqliteJobStore:
         def work(connection: sqlite3.Connection) -> Claim | None:
             now = self._clock()
             while True:
-                row = connection.execute(_ABANDONED, (now,)).fetchone()
+                row = connection.execute(_ABANDONED, _run_out(now)).fetchone()
                 if row is None or row["attempts"] < self._max_attempts:
                     break
                 self._end(connection, row, Status.FAILED, error=_GIVEN_UP.format(row["attempts"]))
@@ -310,12 +319,8 @@ class SqliteJobStore:
 
     def _work_waits(self) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
-            [waits] = connection.execute(
-                "SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 'queued')"
-                " OR EXISTS (SELECT 1 FROM jobs WHERE status = 'running' AND claimed_until < ?)",
-                (self._clock(),),
-            ).fetchone()
-            return bool(waits)
+            [waits] = connection.execute("SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 'queued')").fetchone()
+            return bool(waits) or connection.execute(_ABANDONED, _run_out(self._clock())).fetchone() is not None
 
         return self._database.read(work)
 
@@ -364,12 +369,17 @@ _SELECT = (
 
 # The indexes are named since SQLite's planner, which knows no sizes, would take another and sort all that wait.
 _ABANDONED = (
-    "SELECT * FROM jobs INDEXED BY jobs_claimed WHERE status = 'running' AND claimed_until < ? "
-    "ORDER BY claimed_until LIMIT 1"
+    "SELECT * FROM jobs INDEXED BY jobs_claimed"
+    " WHERE status = 'running' AND (claimed_until < :now OR claimed_until > :latest) ORDER BY claimed_until LIMIT 1"
 )
 _NEXT = "SELECT * FROM jobs INDEXED BY jobs_in_turn WHERE status = 'queued' ORDER BY priority DESC, seq LIMIT 1"
 
 _GIVEN_UP = "The server died {} times at the same place of the recording; what it died of is in its log."
+
+
+def _run_out(now: float) -> dict[str, float]:
+    """Which leases count no more."""
+    return {"now": now, "latest": now + LONGEST_LEASE_S}
 
 
 def _row(connection: sqlite3.Connection, job_id: str) -> sqlite3.Row:

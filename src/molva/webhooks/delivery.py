@@ -55,6 +55,12 @@ class DeliveryStore(Protocol):
         """An attempt failed; the next one is at `due_at`, or never where that is None."""
         ...
 
+    def set_right(self, lease_s: float) -> None:
+        """After the clock was put back: what waits is due at once, since nobody knows when it should be, and no lease
+        lasts for longer than `lease_s`.
+        """
+        ...
+
     def next_due(self) -> float | None:
         """When the next delivery falls due after now; None where none will. Those that are due wait for a claim."""
         ...

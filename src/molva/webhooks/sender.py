@@ -1,6 +1,7 @@
 """Sends what is due, in threads of its own. Whatever happens here fails nobody else."""
 
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -66,6 +67,7 @@ class WebhookSender:
         self._keys = keys
         self._schedule = schedule
         self._timeout_s = timeout_s
+        self._lease_s = timeout_s + LEASE_MARGIN_S
         self._at_once = at_once
         self._agent = agent
         self._network = network
@@ -109,8 +111,12 @@ class WebhookSender:
 
     def _dispatch(self) -> None:
         pause_s = POLL_S
+        latest = math.inf  # so that what happened to the clock before counts as well
         while not self._closing:
             try:
+                if (now := self._clock()) < latest:
+                    self._store.set_right(self._lease_s)
+                latest = now
                 self._begin_what_is_due()
                 self._wait(self._until_due())
                 pause_s = POLL_S
@@ -128,7 +134,7 @@ class WebhookSender:
             free = self._at_once - self._in_hand
         if not free:
             return
-        for delivery in self._store.claim(self._timeout_s + LEASE_MARGIN_S, free):
+        for delivery in self._store.claim(self._lease_s, free):
             with self._changed:
                 if self._closing:
                     return
@@ -149,7 +155,7 @@ class WebhookSender:
             self._changed.wait_for(lambda: self._closing, seconds)
 
     def _deliver(self, delivery: Delivery) -> None:
-        lease_over = time.monotonic() + self._timeout_s + LEASE_MARGIN_S
+        lease_over = time.monotonic() + self._lease_s
         try:
             attempt = self._attempt(delivery)
             due_at = self._next(delivery, attempt)

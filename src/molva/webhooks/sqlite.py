@@ -140,6 +140,20 @@ class SqliteDeliveryStore:
         else:
             self._conclude(delivery, "pending", answer, problem, due_at)
 
+    def set_right(self, lease_s: float) -> None:
+        now = self._clock()
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE deliveries SET due_at = :now, updated_at = :now WHERE status = 'pending' AND updated_at > :now",
+                {"now": now},
+            )
+            connection.execute(
+                "UPDATE deliveries SET claimed_until = :latest WHERE claimed_until > :latest", {"latest": now + lease_s}
+            )
+
+        self._database.write(work)
+
     def next_due(self) -> float | None:
         now = self._clock()
         sql = "SELECT min(due_at) FROM deliveries INDEXED BY deliveries_by_time WHERE status = 'pending' AND due_at > ?"

@@ -11,6 +11,7 @@ from openai.types.realtime import ClientSecretCreateResponse
 from pydantic import TypeAdapter
 from websockets.exceptions import InvalidStatus
 
+from molva.clock import steady
 from molva.engines.fake import FakeEngine
 from molva.errors import Busy
 from molva.http.openai.ephemeral import MAX_TOKENS, EphemeralTokens
@@ -77,8 +78,17 @@ class TestWhatItOpens:
 
     def test_nothing_after_its_time(self, locked: Running, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
         token = token_of(locked, key, expires_after={"anchor": "created_at", "seconds": 10})
-        now = time.time()
-        monkeypatch.setattr("molva.http.openai.ephemeral.time.time", lambda: now + 12)
+        now = steady()
+        monkeypatch.setattr("molva.http.openai.ephemeral.steady", lambda: now + 12)
+        assert not opens(locked, token)
+
+    def test_nothing_longer_because_the_clock_was_put_back(
+        self, locked: Running, key: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        token = token_of(locked, key, expires_after={"anchor": "created_at", "seconds": 10})
+        wall, now = time.time(), steady()
+        monkeypatch.setattr("molva.http.openai.ephemeral.time.time", lambda: wall - 86_400)
+        monkeypatch.setattr("molva.http.openai.ephemeral.steady", lambda: now + 12)
         assert not opens(locked, token)
 
     def test_nothing_once_its_key_is_revoked(self, locked: Running, file: KeyFile, key: str) -> None:
@@ -182,8 +192,8 @@ def test_those_that_have_expired_make_room(monkeypatch: pytest.MonkeyPatch) -> N
     tokens = EphemeralTokens()
     for _ in range(MAX_TOKENS):
         tokens.create(DEFAULT, seconds=60, key_name=None)
-    now = time.time()
-    monkeypatch.setattr("molva.http.openai.ephemeral.time.time", lambda: now + 62)
+    now = steady()
+    monkeypatch.setattr("molva.http.openai.ephemeral.steady", lambda: now + 62)
     assert tokens.create(DEFAULT, seconds=60, key_name=None)
 
 

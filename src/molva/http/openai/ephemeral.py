@@ -6,6 +6,7 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from molva.clock import steady
 from molva.errors import Busy
 from molva.http.openai.realtime_settings import Settings
 
@@ -18,7 +19,9 @@ class Ephemeral:
     """What is known of a token; the token itself is kept nowhere."""
 
     expires_at: int
-    """Unix seconds."""
+    """Unix seconds; as it is told."""
+    ends: float
+    """By the steady clock, which decides: no jump of the other makes a token live for longer."""
     settings: Settings
     """What sessions begin with that are opened with it."""
     key_name: str | None
@@ -33,19 +36,19 @@ class EphemeralTokens:
 
     def create(self, settings: Settings, *, seconds: int, key_name: str | None) -> tuple[str, Ephemeral]:
         """A new token and what is known of it. Raises Busy where too many are alive."""
-        now = time.time()
-        self._tokens = {digest: token for digest, token in self._tokens.items() if token.expires_at > now}
+        now = steady()
+        self._tokens = {digest: token for digest, token in self._tokens.items() if token.ends > now}
         if len(self._tokens) >= MAX_TOKENS:
-            raise Busy(max(min(token.expires_at for token in self._tokens.values()) - now, 1.0))
+            raise Busy(max(min(token.ends for token in self._tokens.values()) - now, 1.0))
         presented = PREFIX + secrets.token_urlsafe(32)
-        token = Ephemeral(math.ceil(now + seconds), settings, key_name)
+        token = Ephemeral(math.ceil(time.time() + seconds), now + seconds, settings, key_name)
         self._tokens[_digest(presented)] = token
         return presented, token
 
     def find(self, presented: str) -> Ephemeral | None:
         """What is known of a token, unless it has expired or never was one."""
         token = self._tokens.get(_digest(presented))
-        return token if token is not None and token.expires_at > time.time() else None
+        return token if token is not None and token.ends > steady() else None
 
     def forget(self, key_name: str) -> None:
         """Those asked for with this key, which is another one now."""
