@@ -40,6 +40,10 @@ class Fault:
     """False where the process is another one afterwards."""
 
 
+class LeftOut(Exception):
+    """Raised by a fault that cannot be had on this machine, saying why."""
+
+
 @dataclass
 class Scene:
     """What a fault happens to."""
@@ -53,6 +57,8 @@ class Scene:
     """What a fault saw go wrong by itself; each is a loss."""
     struck: int = 0
     """How often the fault happened."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What a fault has measured, with its unit in the name."""
 
     def arm(self, point: str, trouble: str) -> None:
         """Have a trouble happen at a point until `disarm`."""
@@ -94,6 +100,9 @@ class Outcome:
     """How many of the things that were asked for ended so."""
     problems: list[str]
     took_s: float
+    left_out: str = ""
+    """Why it could not be tried here."""
+    figures: dict[str, float] = field(default_factory=dict)
 
     @property
     def survived(self) -> bool:
@@ -105,11 +114,15 @@ def play(fault: Fault, model_dir: Path, seed: int) -> Outcome:
     began, dice = time.monotonic(), random.Random(seed)
     with tempfile.TemporaryDirectory() as folder, receiving(random.Random(seed + 1)) as receiver:
         home = Path(folder)
+        models = home / "models"  # a copy: what a server makes of its models is made there
+        models.mkdir()
+        for path in filter(Path.is_file, model_dir.iterdir()):
+            shutil.copy(path, models)
         sabotage = home / "sabotage"
         sabotage.mkdir()
         server = Server(
             home,
-            model_dir,
+            models,
             flags=fault.flags,
             under=_with_disk(fault.disk_mib, home / "data"),
             program=(*SABOTAGED, str(sabotage)),
@@ -117,8 +130,10 @@ def play(fault: Fault, model_dir: Path, seed: int) -> Outcome:
         server.start()
         try:
             accounts, scene, problems = _under_load(fault, server, receiver, dice, sabotage)
-        except (RuntimeError, TimeoutError, AssertionError) as error:
-            return Outcome(fault.name, fault.happens, 0, {}, [str(error)], time.monotonic() - began)
+        except LeftOut as reason:
+            return Outcome(fault.name, fault.happens, 0, {}, [], time.monotonic() - began, str(reason))
+        except Exception as error:  # noqa: BLE001 - of one fault; the others have their turn
+            return Outcome(fault.name, fault.happens, 0, {}, [repr(error)], time.monotonic() - began)
         finally:
             if server.alive:
                 server.kill()
@@ -132,6 +147,7 @@ def play(fault: Fault, model_dir: Path, seed: int) -> Outcome:
         {end.value: ends[end] for end in End},
         problems,
         time.monotonic() - began,
+        figures=scene.figures,
     )
 
 
@@ -154,7 +170,12 @@ def _under_load(
     load.stop()
 
     accounts = load.accounts + load.submitter.collect(expected)
-    problems = scene.notes + _serves(server, expected) + _webhooks(receiver, set(load.submitter.jobs))
+    problems = (
+        scene.notes
+        + ([] if scene.struck else ["it never happened"])
+        + _serves(server, expected)
+        + _webhooks(receiver, set(load.submitter.jobs))
+    )
     if fault.threads_stay:
         problems += remains(server, before, sabotage)
     disk, temporary = scene.disk, server.temporary
