@@ -282,7 +282,9 @@ class Submitter:
                 )
             except httpx2.TransportError as error:
                 if time.monotonic() > deadline:
-                    self.accounts.append(Account("job", End.LOST, f"no answer to a submission: {error!r}"))
+                    # Where nobody listens, nothing was accepted; that a server comes back is looked at elsewhere.
+                    end = End.CUT if isinstance(error, httpx2.ConnectError) else End.LOST
+                    self.accounts.append(Account("job", end, f"no answer to a submission: {error!r}"))
                     return None
             else:
                 if answer.status_code not in (503, 507) or stop.is_set():
