@@ -2,10 +2,11 @@
 # make test    run the whole test suite (ARGS=… go to pytest)
 # make check   format, lint, types, import rules
 # make screenshots  what the docs show of the page, taken anew (docs/images)
+# make chaos   everything that is meant to be survived, done to a real server (ARGS=--short is the form of CI)
 # make bench   measure molva beside its peers (DIR=… keeps the models, ARGS=--quick is a short run)
 # make dist    wheel, sdist, list of parts and checksums, in dist/
 
-.PHONY: run test test-fast check bench screenshots format lock dist clean
+.PHONY: run test test-fast check chaos bench screenshots format lock dist clean
 
 # Only what was given on the command line: shells export a HOST of their own.
 given = $(if $(findstring command line,$(origin $(1))),$(2) "$($(1))")
@@ -30,6 +31,10 @@ check:
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+chaos:
+	@scripts/bootstrap requirements-dev.lock
+	.venv/bin/python -m tests.chaos --json build/chaos.json $(ARGS)
 
 bench:
 	@scripts/bootstrap-bench

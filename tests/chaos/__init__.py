@@ -1,1 +1,1 @@
-"""Servers that die, and what must be left of their work."""
+"""What goes wrong around a server and in it, and what must be left of its work."""

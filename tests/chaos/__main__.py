@@ -15,6 +15,7 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.report import table
 from tests.chaos.scene import Fault, Outcome, play
 from tests.conftest import TINY
+from tests.reports import replace_section
 
 
 def main() -> int:
@@ -26,6 +27,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the moments and of what is asked for")
     parser.add_argument("--json", type=Path, metavar="OUT", help="where to write the outcomes")
     parser.add_argument("--markdown", type=Path, metavar="OUT", help="where to write the table")
+    parser.add_argument("--docs", type=Path, metavar="FILE", help="a document whose table of faults is replaced")
     arguments = parser.parse_args()
 
     names = [fault.name for fault in FAULTS]
@@ -39,7 +41,8 @@ def main() -> int:
 
     def run(fault: Fault) -> Outcome:
         outcome = play(fault, TINY, arguments.seed)
-        print(f"{'survived' if outcome.survived else 'LOST'}: {fault.name}, {outcome.took_s:.0f} s", flush=True)
+        verdict = "left out" if outcome.left_out else "survived" if outcome.survived else "LOST"
+        print(f"{verdict}: {fault.name}, {outcome.took_s:.0f} s", flush=True)
         for problem in outcome.problems:
             print(f"    {problem}", flush=True)
         return outcome
@@ -49,9 +52,12 @@ def main() -> int:
     lines = table(outcomes)
     print("\n".join(["", *lines, "", f"{time.monotonic() - began:.0f} s"]))
     if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2), encoding="utf-8")
     if arguments.markdown:
         arguments.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if arguments.docs:
+        replace_section(arguments.docs, "chaos", lines)
     return int(not all(outcome.survived for outcome in outcomes))
 
 

@@ -95,5 +95,7 @@ def left_on_disk(data: Path, temporary: Path) -> list[str]:
 
 def complaints(log: str) -> list[str]:
     """What Python itself says of an exception that nobody took."""
-    said = re.findall(r"(?:Exception in thread|was never retrieved|Exception ignored in|exception was never).*", log)
+    said = re.findall(
+        r"(?:Exception in thread|was never retrieved|Fatal error|Exception ignored in|exception was never).*", log
+    )
     return [f"the log has: {line.strip()[:200]}" for line in dict.fromkeys(said)]

@@ -16,12 +16,13 @@ from typing import Any, Protocol
 
 import httpx2
 import numpy as np
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from molva.samples import SAMPLE_RATE, Samples
+from tests.chaos.server import DIRECT
 from tests.conftest import TINY, read_flac
 from tests.http.conftest import wav
-from tests.http.wsclient import Client, in_session
+from tests.http.wsclient import Client, connected
 
 LOST_AFTER_S = 120.0
 """What has not been answered for so long is lost."""
@@ -55,6 +56,8 @@ class Account:
     door: str
     end: End
     detail: str = ""
+    request_id: str = ""
+    """Under which the server's log has it, where it was let in."""
 
 
 class Address(Protocol):
@@ -94,14 +97,19 @@ def code_of(answer: httpx2.Response) -> str | None:
 
 def ask(server: Address, number: int) -> tuple[Account, str]:
     """Have a recording transcribed by one request; the account of it and the text."""
+    request_id = str(uuid.uuid4())
     try:
         answer = httpx2.post(
-            f"{server.url}/v1/transcribe", content=recording("request", number), timeout=LOST_AFTER_S, trust_env=False
+            f"{server.url}/v1/transcribe",
+            content=recording("request", number),
+            headers={"x-request-id": request_id},
+            timeout=LOST_AFTER_S,
+            **DIRECT,
         )
     except httpx2.TimeoutException:
         return Account("request", End.LOST, f"no answer in {LOST_AFTER_S:.0f} s"), ""
     except httpx2.TransportError as error:
-        return Account("request", End.CUT, type(error).__name__), ""
+        return Account("request", End.CUT, type(error).__name__, request_id), ""
     if answer.status_code == 200:
         return Account("request", End.DONE), str(answer.json()["text"])
     code = code_of(answer)
@@ -111,8 +119,13 @@ def ask(server: Address, number: int) -> tuple[Account, str]:
 def speak(server: Address, number: int) -> tuple[Account, str]:
     """Say a recording in a live session; the account of it and the text of all finals."""
     finals: list[str] = []
+    request_id = str(uuid.uuid4())
     try:
-        with in_session(server) as client:
+        with connected(server, additional_headers={"x-request-id": request_id}) as client:
+            first = client.read()
+            if first["type"] != "ready":
+                return Account("live", End.TOLD if "code" in first else End.LOST, str(first)), ""
+            client.send(type="configure", sample_rate=SAMPLE_RATE)
             samples, frame = samples_of("live", number), int(FRAME_S * SAMPLE_RATE)
             told = threading.Thread(target=_listen, args=(client, finals), daemon=True)
             told.start()
@@ -126,13 +139,15 @@ def speak(server: Address, number: int) -> tuple[Account, str]:
             told.join(LOST_AFTER_S)
             if told.is_alive():
                 return Account("live", End.LOST, f"no end in {LOST_AFTER_S:.0f} s after stop"), ""
-            return _account_of_session(client, finals), " ".join(filter(None, finals))
+            return _account_of_session(client, finals, request_id), " ".join(filter(None, finals))
     except (TimeoutError, AssertionError) as error:
         return Account("live", End.LOST, f"no session: {error!r}"), ""
-    except InvalidHandshake as error:
+    except InvalidStatus as error:
         return Account("live", End.TOLD, str(error)), ""
-    except (ConnectionClosed, OSError, EOFError) as error:
-        return Account("live", End.CUT, repr(error)), ""
+    except (InvalidHandshake, ConnectionClosed, OSError, EOFError) as error:
+        if isinstance(error, ConnectionClosed) and error.rcvd is not None:
+            return Account("live", End.TOLD, str(error.rcvd)), ""
+        return Account("live", End.CUT, repr(error), request_id), ""
 
 
 def _listen(client: Client, finals: list[str]) -> None:
@@ -148,13 +163,13 @@ def _listen(client: Client, finals: list[str]) -> None:
             finals.append(f"error {message['code']}")
 
 
-def _account_of_session(client: Client, finals: list[str]) -> Account:
+def _account_of_session(client: Client, finals: list[str], request_id: str) -> Account:
     code, reason = client.ended
     errors = [text for text in finals if text.startswith("error ")]
     if errors:
         return Account("live", End.TOLD, errors[0])
     if code == 1006:
-        return Account("live", End.CUT, "no Close")
+        return Account("live", End.CUT, "no Close", request_id)
     return Account("live", End.DONE) if code == 1000 else Account("live", End.TOLD, f"{code} {reason}")
 
 
@@ -263,11 +278,13 @@ class Submitter:
                     data={"webhook_url": self.hook},
                     headers={"idempotency-key": key},
                     timeout=20,
-                    trust_env=False,
+                    **DIRECT,
                 )
             except httpx2.TransportError as error:
                 if time.monotonic() > deadline:
-                    self.accounts.append(Account("job", End.LOST, f"no answer to a submission: {error!r}"))
+                    # Where nobody listens, nothing was accepted; that a server comes back is looked at elsewhere.
+                    end = End.CUT if isinstance(error, httpx2.ConnectError) else End.LOST
+                    self.accounts.append(Account("job", end, f"no answer to a submission: {error!r}"))
                     return None
             else:
                 if answer.status_code not in (503, 507) or stop.is_set():
@@ -276,7 +293,7 @@ class Submitter:
 
     def collect(self, expected: Expected) -> list[Account]:
         """How every accepted job has ended, waiting for it."""
-        with httpx2.Client(base_url=self.server.url, trust_env=False, timeout=30) as client:
+        with httpx2.Client(base_url=self.server.url, **DIRECT, timeout=30) as client:
             return self.accounts + [
                 account_of_job(*result_of(client, job_id), expected.segments[number], job_id)
                 for job_id, number in self.jobs.items()
@@ -365,7 +382,7 @@ def undisturbed(server: Address) -> Expected:
             assert account.end == End.DONE, account
             assert text, account
             expected.texts[account.door, number] = text
-    with httpx2.Client(base_url=server.url, trust_env=False, timeout=30) as client:
+    with httpx2.Client(base_url=server.url, **DIRECT, timeout=30) as client:
         for number in range(2):
             answer = client.post("/jobs", files={"audio": ("speech.wav", recording("job", number))})
             assert answer.status_code == 202, answer.text

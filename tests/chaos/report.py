@@ -14,9 +14,11 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
     ]
     for outcome in outcomes:
         counts = [outcome.ends.get(end.value, 0) for end in End]
-        cells = [outcome.fault, outcome.happens, outcome.struck, *counts, "yes" if outcome.survived else "**no**"]
+        verdict = f"left out: {outcome.left_out}" if outcome.left_out else "yes" if outcome.survived else "**no**"
+        cells = [outcome.fault, outcome.happens, outcome.struck, *counts, verdict]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     sums = [sum(outcome.ends.get(end.value, 0) for outcome in outcomes) for end in End]
-    survived = f"{sum(outcome.survived for outcome in outcomes)} of {len(outcomes)}"
+    tried = [outcome for outcome in outcomes if not outcome.left_out]
+    survived = f"{sum(outcome.survived for outcome in tried)} of {len(tried)}"
     cells = [sum(outcome.struck for outcome in outcomes), *sums, survived]
     return [*lines, f"| **all** | | {' | '.join(map(str, cells))} |"]

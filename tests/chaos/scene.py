@@ -41,6 +41,10 @@ class Fault:
     """False where the process is another one afterwards."""
 
 
+class LeftOut(Exception):
+    """Raised by a fault that cannot be had on this machine, saying why."""
+
+
 @dataclass
 class Scene:
     """What a fault happens to."""
@@ -54,6 +58,8 @@ class Scene:
     """What a fault saw go wrong by itself; each is a loss."""
     struck: int = 0
     """How often the fault happened."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What a fault has measured, with its unit in the name."""
 
     def arm(self, point: str, trouble: str) -> None:
         """Have a trouble happen at a point until `disarm`."""
@@ -110,6 +116,9 @@ class Outcome:
     """How many of the things that were asked for ended so."""
     problems: list[str]
     took_s: float
+    left_out: str = ""
+    """Why it could not be tried here."""
+    figures: dict[str, float] = field(default_factory=dict)
 
     @property
     def survived(self) -> bool:
@@ -133,7 +142,9 @@ def play(fault: Fault, model_dir: Path, seed: int) -> Outcome:
         server.start()
         try:
             accounts, scene, problems = _under_load(fault, server, receiver, dice, sabotage)
-        except Exception as error:  # noqa: BLE001 - of whatever kind, it is what became of this fault
+        except LeftOut as reason:
+            return Outcome(fault.name, fault.happens, 0, {}, [], time.monotonic() - began, str(reason))
+        except Exception as error:  # noqa: BLE001 - of one fault; the others have their turn
             return Outcome(fault.name, fault.happens, 0, {}, [repr(error)], time.monotonic() - began)
         finally:
             if server.alive:
@@ -148,6 +159,7 @@ def play(fault: Fault, model_dir: Path, seed: int) -> Outcome:
         {end.value: ends[end] for end in End},
         problems,
         time.monotonic() - began,
+        figures=scene.figures,
     )
 
 
@@ -170,7 +182,12 @@ def _under_load(
     load.stop()
 
     accounts = load.accounts + load.submitter.collect(expected)
-    problems = scene.notes + _serves(server, expected) + _webhooks(receiver, set(load.submitter.jobs))
+    problems = (
+        scene.notes
+        + ([] if scene.struck else ["it never happened"])
+        + _serves(server, expected)
+        + _webhooks(receiver, set(load.submitter.jobs))
+    )
     if fault.threads_stay:
         problems += remains(server, before, sabotage)
     disk, temporary = scene.disk, server.temporary
@@ -212,11 +229,11 @@ def _webhooks(receiver: Receiver, jobs: set[str]) -> list[str]:
 
 
 def _with_speakers(model_dir: Path, folder: Path) -> Path:
-    """A folder with the same models, and tiny ones that tell speakers apart."""
+    """A folder with copies of the same models, and tiny ones that tell speakers apart. What a server makes of them is
+    made there."""
     folder.mkdir()
-    for file in model_dir.iterdir():
-        if file.is_file():
-            (folder / file.name).symlink_to(file)
+    for file in filter(Path.is_file, model_dir.iterdir()):
+        shutil.copy(file, folder)
     write_speaker_models(folder)
     return folder
 

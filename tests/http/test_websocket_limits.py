@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import httpx2
 import pytest
 
 from molva.engines.fake import FakeEngine
@@ -190,3 +191,17 @@ class TestKeepalive:
                 frames = client.rest()
         assert [message_of(frame)["code"] for frame in frames] == ["timeout"]
         assert CLOSE not in [opcode for opcode, _ in frames]
+
+    def test_what_a_client_says_after_the_end_is_no_failure(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Nothing can be answered any more, a ping as little as its Close."""
+        with (
+            serving(FakeEngine(), pool_size=1, checkout_timeout_s=0.2) as server,
+            connected(server) as inside,
+        ):
+            inside.read()
+            for opcode in (PING, CLOSE):
+                with raw(server.url) as client:
+                    assert [message_of(frame)["code"] for frame in client.rest()] == ["timeout"]
+                    client.send(opcode)
+                    assert httpx2.get(f"{server.url}/health", trust_env=False).status_code == 200  # it has been read
+        assert [record.message for record in caplog.records if record.name == "asyncio"] == []

@@ -34,6 +34,8 @@ class Manners:
     content_range: str | None = None
     chunked: bool = False
     """No Content-Length."""
+    drip_s: float = 0.0
+    """Pause after each byte of the body."""
     delay_s: float = 0.0
 
 
@@ -156,11 +158,25 @@ class FakeHub:
         sent = body if stop is None else body[:stop]
         if manners.chunked:
             sent = b"%x\r\n%s\r\n" % (len(sent), sent) + (b"0\r\n\r\n" if stop is None else b"")
-        _send(request, status, length | headers, sent)
+        if manners.drip_s:
+            _send(request, status, length | headers)
+            self._drip(request, sent, manners.drip_s)
+        else:
+            _send(request, status, length | headers, sent)
         if manners.stall_after is not None:
             self._stopped.wait()
         if stop is not None:
             request.close_connection = True
+
+    def _drip(self, request: BaseHTTPRequestHandler, body: bytes, pause_s: float) -> None:
+        try:
+            for at in range(len(body)):
+                request.wfile.write(body[at : at + 1])
+                if self._stopped.wait(pause_s):
+                    break
+        except ConnectionError:  # the client has heard enough
+            pass
+        request.close_connection = True
 
 
 def _send(request: BaseHTTPRequestHandler, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:

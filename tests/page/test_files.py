@@ -16,7 +16,7 @@ from molva.jobs.job import Job
 from molva.jobs.store import Claim
 from molva.keys import KeyFile, KeyRing
 from molva.runtime.plan import Plan, PlannedWindow
-from tests.chaos.kill import free_port
+from tests.chaos.server import free_port
 from tests.e2e.conftest import molva_serve
 from tests.e2e.jobs import flags, long_speech
 from tests.http.conftest import serving

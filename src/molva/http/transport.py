@@ -54,6 +54,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol, BufferedProtocol):
     """One connection. Its application ends it, also when the server stops; uvicorn does not."""
 
     unanswered_pings = 0
+    _has_ended = False
+    """Whether our side has, without a Close frame."""
     _joined: bytearray
     """The fragments of a message behind its first."""
     _buffer: bytearray
@@ -75,6 +77,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol, BufferedProtocol):
     def end(self) -> None:
         """End our side, go on reading."""
         if not self.transport.is_closing():
+            self._has_ended = True
             self.transport.write_eof()
 
     def abort(self) -> None:
@@ -101,8 +104,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol, BufferedProtocol):
         self.data_received(bytes(memoryview(self._buffer)[:n_bytes]))
 
     def data_received(self, data: bytes) -> None:
-        """Whatever comes in is a sign of life."""
+        """Whatever comes in is a sign of life. After our end it is nothing more: no ping or Close could be answered."""
         self.unanswered_pings = 0
+        if self._has_ended:
+            return
         super().data_received(data)
 
     def handle_ping(self) -> None:
