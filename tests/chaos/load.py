@@ -392,9 +392,11 @@ def account_of_job(document: dict[str, Any], problem: str, segments: Any, job_id
 class Load:
     """Clients of all doors in threads of their own, until they are told to stop."""
 
-    def __init__(self, server: Address, hook: str, expected: Expected, seed: int) -> None:
+    def __init__(
+        self, server: Address, hook: str, expected: Expected, seed: int, submitter: Submitter | None = None
+    ) -> None:
         self.accounts: list[Account] = []
-        self.submitter = Submitter(server, hook, random.Random(seed))
+        self.submitter = submitter or Submitter(server, hook, random.Random(seed))
         self._server = server
         self._expected = expected
         self._stop = threading.Event()
