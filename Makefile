@@ -4,9 +4,10 @@
 # make screenshots  what the docs show of the page, taken anew (docs/images)
 # make chaos   everything that is meant to be survived, done to a real server (ARGS=--short is the form of CI)
 # make bench   measure molva beside its peers (DIR=… keeps the models, ARGS=--quick is a short run)
+# make soak    an hour of load, after which nothing may have grown or got lost (MINUTES=5 is a short form)
 # make dist    wheel, sdist, list of parts and checksums, in dist/
 
-.PHONY: run test test-fast check chaos bench screenshots format lock dist clean
+.PHONY: run test test-fast check chaos soak bench screenshots format lock dist clean
 
 # Only what was given on the command line: shells export a HOST of their own.
 given = $(if $(findstring command line,$(origin $(1))),$(2) "$($(1))")
@@ -39,6 +40,13 @@ chaos:
 bench:
 	@scripts/bootstrap-bench
 	.venv-bench/bin/python -m bench $(call given,DIR,--dir) $(ARGS)
+
+# The page is about the hour; a shorter run says what it found, and leaves it alone.
+soak:
+	@scripts/bootstrap requirements-dev.lock
+	@mkdir -p build
+	.venv/bin/python -m tests.soak --json build/soak.json \
+		$(if $(MINUTES),--minutes $(MINUTES),--docs docs/soak.md) $(ARGS)
 
 screenshots:
 	@scripts/bootstrap requirements-dev.lock

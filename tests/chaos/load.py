@@ -22,6 +22,8 @@ from molva.samples import SAMPLE_RATE, Samples
 from tests.chaos.server import DIRECT
 from tests.conftest import TINY, read_flac
 from tests.http.conftest import wav
+from tests.http.openai.realtime import COMPLETED, FAILED, pcm24
+from tests.http.openai.realtime import in_session as in_realtime_session
 from tests.http.wsclient import Client, connected
 
 LOST_AFTER_S = 120.0
@@ -32,7 +34,14 @@ FRAME_S = 0.1
 PAUSE_S = 0.1
 """Between two things that a client asks for, and before it asks again where nobody answered."""
 
-LENGTHS_S = {"request": (4, 12), "live": (9, 15), "job": (20, 60)}
+LENGTHS_S = {
+    "request": (4, 12),
+    "sse": (6, 30),
+    "openai": (5, 10),
+    "live": (9, 15),
+    "realtime": (7, 11),
+    "job": (20, 60),
+}
 """Of the recordings of each door."""
 
 
@@ -85,35 +94,70 @@ def recording(door: str, number: int) -> bytes:
 
 
 def code_of(answer: httpx2.Response) -> str | None:
-    """The stable code of a refusal, in any door's words."""
+    """The stable code of a refusal, in any door's words: OpenAI has codes for few errors, and a type for each."""
     try:
         body = answer.json()
     except ValueError:
         return None
-    problem = body.get("error") if isinstance(body, dict) else None
-    code = problem.get("code") if isinstance(problem, dict) else body.get("code") if isinstance(body, dict) else None
+    if not isinstance(body, dict):
+        return None
+    problem = body.get("error")
+    code = problem.get("code") or problem.get("type") if isinstance(problem, dict) else body.get("code")
     return code if isinstance(code, str) else None
 
 
 def ask(server: Address, number: int) -> tuple[Account, str]:
     """Have a recording transcribed by one request; the account of it and the text."""
+    return _post(server, "request", "/v1/transcribe", content=recording("request", number))
+
+
+def ask_openai(server: Address, number: int) -> tuple[Account, str]:
+    """The same through the door in OpenAI's shape."""
+    form = {"files": {"file": ("speech.wav", recording("openai", number))}, "data": {"model": "whisper-1"}}
+    return _post(server, "openai", "/v1/audio/transcriptions", **form)
+
+
+def _post(server: Address, door: str, path: str, **sent: Any) -> tuple[Account, str]:
     request_id = str(uuid.uuid4())
+    headers = {"x-request-id": request_id}
     try:
-        answer = httpx2.post(
-            f"{server.url}/v1/transcribe",
-            content=recording("request", number),
-            headers={"x-request-id": request_id},
-            timeout=LOST_AFTER_S,
-            **DIRECT,
-        )
+        answer = httpx2.post(server.url + path, headers=headers, timeout=LOST_AFTER_S, **DIRECT, **sent)
     except httpx2.TimeoutException:
-        return Account("request", End.LOST, f"no answer in {LOST_AFTER_S:.0f} s"), ""
+        return Account(door, End.LOST, f"no answer in {LOST_AFTER_S:.0f} s"), ""
     except httpx2.TransportError as error:
-        return Account("request", End.CUT, type(error).__name__, request_id), ""
+        return Account(door, End.CUT, type(error).__name__, request_id), ""
     if answer.status_code == 200:
-        return Account("request", End.DONE), str(answer.json()["text"])
+        return Account(door, End.DONE), str(answer.json()["text"])
+    return _refused(door, answer), ""
+
+
+def _refused(door: str, answer: httpx2.Response) -> Account:
     code = code_of(answer)
-    return Account("request", End.LOST if code is None else End.TOLD, code or answer.text[:200]), ""
+    return Account(door, End.LOST if code is None else End.TOLD, code or answer.text[:200])
+
+
+def read_events(server: Address, number: int) -> tuple[Account, str]:
+    """Have a recording transcribed as a stream of events; the account of it and the text of all finals."""
+    finals: list[str] = []
+    url, content = f"{server.url}/v1/transcribe/stream", recording("sse", number)
+    request_id = str(uuid.uuid4())
+    headers = {"x-request-id": request_id}
+    try:
+        with httpx2.stream("POST", url, content=content, headers=headers, timeout=LOST_AFTER_S, **DIRECT) as answer:
+            if answer.status_code != 200:
+                answer.read()
+                return _refused("sse", answer), ""
+            for line in answer.iter_lines():
+                if line.startswith("data: "):
+                    event = json.loads(line.removeprefix("data: "))
+                    if event["type"] == "error":
+                        return Account("sse", End.TOLD, event["code"]), ""
+                    finals.append(event["text"])
+    except httpx2.TimeoutException:
+        return Account("sse", End.LOST, f"no event in {LOST_AFTER_S:.0f} s"), ""
+    except httpx2.TransportError as error:
+        return Account("sse", End.CUT, type(error).__name__, request_id), ""
+    return Account("sse", End.DONE), " ".join(filter(None, finals))
 
 
 def speak(server: Address, number: int) -> tuple[Account, str]:
@@ -171,6 +215,43 @@ def _account_of_session(client: Client, finals: list[str], request_id: str) -> A
     if code == 1006:
         return Account("live", End.CUT, "no Close", request_id)
     return Account("live", End.DONE) if code == 1000 else Account("live", End.TOLD, f"{code} {reason}")
+
+
+def dictate(server: Address, number: int) -> tuple[Account, str]:
+    """Say a recording in a realtime session and commit it; the account of it and the transcript."""
+    data = pcm24(samples_of("realtime", number))
+    frame = int(FRAME_S * 24_000) * 2
+    try:
+        with in_realtime_session(server, turn_detection=None) as client:
+            for start in range(0, len(data), frame):
+                client.append(data[start : start + frame])
+                time.sleep(FRAME_S / PACE)
+            client.send("input_audio_buffer.commit")
+            while True:
+                event = client.read(LOST_AFTER_S)
+                if event["type"] == COMPLETED:
+                    return Account("realtime", End.DONE), event["transcript"]
+                if event["type"] in (FAILED, "error"):
+                    return Account("realtime", End.TOLD, event["error"]["code"] or event["error"]["type"]), ""
+    except (TimeoutError, AssertionError) as error:
+        return Account("realtime", End.LOST, repr(error)), ""
+    except InvalidHandshake as error:
+        return Account("realtime", End.TOLD, str(error)), ""
+    except ConnectionClosed as error:
+        told = error.rcvd is not None  # a Close, which has its reason
+        return Account("realtime", End.TOLD if told else End.CUT, str(error)), ""
+    except (OSError, EOFError) as error:
+        return Account("realtime", End.CUT, repr(error)), ""
+
+
+DOORS: dict[str, Callable[[Address, int], tuple[Account, str]]] = {
+    "request": ask,
+    "sse": read_events,
+    "openai": ask_openai,
+    "live": speak,
+    "realtime": dictate,
+}
+"""What clients do again and again, but for jobs."""
 
 
 @dataclass
@@ -327,18 +408,18 @@ def account_of_job(document: dict[str, Any], problem: str, segments: Any, job_id
 class Load:
     """Clients of all doors in threads of their own, until they are told to stop."""
 
-    def __init__(self, server: Address, hook: str, expected: Expected, seed: int) -> None:
+    def __init__(
+        self, server: Address, hook: str, expected: Expected, seed: int, submitter: Submitter | None = None
+    ) -> None:
         self.accounts: list[Account] = []
-        self.submitter = Submitter(server, hook, random.Random(seed))
+        self.submitter = submitter or Submitter(server, hook, random.Random(seed))
         self._server = server
         self._expected = expected
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._again, args=(once,), daemon=True)
             for once in (
-                self._client(ask, "request", seed + 1),
-                self._client(ask, "request", seed + 2),
-                self._client(speak, "live", seed + 3),
+                *(self._client(act, door, seed + 1 + n) for n, (door, act) in enumerate(DOORS.items())),
                 lambda: self.submitter.once(self._stop),
             )
         ]
@@ -377,7 +458,7 @@ def undisturbed(server: Address) -> Expected:
     """What a server says that nobody disturbs. Raises AssertionError where it fails even so."""
     expected = Expected()
     for number in range(2):
-        for act in (ask, speak):
+        for act in DOORS.values():
             account, text = act(server, number)
             assert account.end == End.DONE, account
             assert text, account

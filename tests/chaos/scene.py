@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.aftermath import Holdings, complaints, left_on_disk, remains
-from tests.chaos.load import Account, Address, End, Expected, Load, Receiver, ask, receiving, speak, undisturbed
+from tests.chaos.load import DOORS, Account, Address, End, Expected, Load, Receiver, receiving, undisturbed
 from tests.chaos.server import SABOTAGED, Server
 from tests.speaker_models import write_speaker_models
 
@@ -168,7 +168,7 @@ def _under_load(
 ) -> tuple[list[Account], Scene, list[str]]:
     server.wait_until_ready()
     expected = undisturbed(server)
-    _exercise(server, receiver, expected, dice)
+    exercise(server, receiver, expected, dice)
     time.sleep(CALM_S)
     before = Holdings.of(server, sabotage)
 
@@ -185,8 +185,8 @@ def _under_load(
     problems = (
         scene.notes
         + ([] if scene.struck else ["it never happened"])
-        + _serves(server, expected)
-        + _webhooks(receiver, set(load.submitter.jobs))
+        + serves(server, expected)
+        + webhook_problems(receiver, set(load.submitter.jobs))
     )
     if fault.threads_stay:
         problems += remains(server, before, sabotage)
@@ -201,27 +201,28 @@ def _under_load(
     return accounts, scene, problems + complaints(server.log.read_text(errors="replace"))
 
 
-def _exercise(server: Server, receiver: Receiver, expected: Expected, dice: random.Random) -> None:
+def exercise(server: Server, receiver: Receiver, expected: Expected, dice: random.Random) -> None:
     """So that whatever is made once and kept has been made before anybody counts."""
     load = Load(server, receiver.url, expected, dice.randrange(2**30))
     load.start()
     time.sleep(CALM_S)
     load.stop()
     load.submitter.collect(expected)
-    _webhooks(receiver, set(load.submitter.jobs))
+    webhook_problems(receiver, set(load.submitter.jobs))
 
 
-def _serves(server: Address, expected: Expected) -> list[str]:
+def serves(server: Address, expected: Expected) -> list[str]:
     """Whether all doors give what they gave before."""
     problems = []
-    for act in (ask, speak):
+    for act in DOORS.values():
         account, text = act(server, 0)
         account = expected.judge(account, 0, text)
         problems += [] if account.end == End.DONE else [f"afterwards: {account.door}: {account.end} {account.detail}"]
     return problems
 
 
-def _webhooks(receiver: Receiver, jobs: set[str]) -> list[str]:
+def webhook_problems(receiver: Receiver, jobs: set[str]) -> list[str]:
+    """What is wrong with what was told of these jobs, once there was time to tell it."""
     deadline = time.monotonic() + WEBHOOKS_S
     while not jobs <= receiver.taken.keys() and time.monotonic() < deadline:
         time.sleep(0.1)

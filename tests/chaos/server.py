@@ -113,6 +113,10 @@ class Server:
         time.sleep(seconds)
         os.kill(self.pid, signal.SIGCONT)
 
+    def reload(self) -> None:
+        """Have it read its configuration file again."""
+        os.kill(self.pid, signal.SIGHUP)
+
     def log_tail(self) -> str:
         return self.log.read_text(errors="replace")[-2000:]
 

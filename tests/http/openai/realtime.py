@@ -12,8 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from molva.samples import SAMPLE_RATE, Samples
-from tests.http.conftest import Running
-from tests.http.wsclient import PATIENCE_S, Ended, Message, pcm
+from tests.http.wsclient import PATIENCE_S, Ended, Message, Server, pcm
 
 BETA = {"OpenAI-Beta": "realtime=v1"}
 COMPLETED = "conversation.item.input_audio_transcription.completed"
@@ -84,16 +83,16 @@ class RealtimeClient:
 
 
 @contextmanager
-def connected(server: Running, query: str = "?intent=transcription", **options: Any) -> Iterator[RealtimeClient]:
+def connected(server: Server, query: str = "?intent=transcription", **options: Any) -> Iterator[RealtimeClient]:
     """A client that has been accepted; nothing of it is read yet."""
-    url = server.url.replace("http", "ws", 1) + "/v1/realtime" + query
+    url = server.ws_url.removesuffix("/v1/ws") + "/v1/realtime" + query
     patience: dict[str, Any] = {"open_timeout": PATIENCE_S, "close_timeout": PATIENCE_S}
     with connect(url, compression=None, ping_interval=None, proxy=None, max_size=None, **patience, **options) as made:
         yield RealtimeClient(made)
 
 
 @contextmanager
-def in_session(server: Running, **given: Any) -> Iterator[RealtimeClient]:
+def in_session(server: Server, **given: Any) -> Iterator[RealtimeClient]:
     """A client with a session, and such settings."""
     with connected(server) as client:
         assert client.read()["type"] == "session.created"
