@@ -3,9 +3,10 @@
 # make check   format, lint, types, import rules
 # make screenshots  what the docs show of the page, taken anew (docs/images)
 # make bench   measure molva beside its peers (DIR=… keeps the models, ARGS=--quick is a short run)
+# make fuzz    feed made-up input to everything that reads strangers' (ARGS='--runs 100000 --only multipart')
 # make dist    wheel, sdist, list of parts and checksums, in dist/
 
-.PHONY: run test test-fast check bench screenshots format lock dist clean
+.PHONY: run test test-fast check fuzz bench screenshots format lock dist clean
 
 # Only what was given on the command line: shells export a HOST of their own.
 given = $(if $(findstring command line,$(origin $(1))),$(2) "$($(1))")
@@ -34,6 +35,10 @@ check:
 bench:
 	@scripts/bootstrap-bench
 	.venv-bench/bin/python -m bench $(call given,DIR,--dir) $(ARGS)
+
+fuzz:
+	@scripts/bootstrap requirements-dev.lock
+	.venv/bin/python -m tests.fuzz $(ARGS)
 
 screenshots:
 	@scripts/bootstrap requirements-dev.lock
