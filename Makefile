@@ -5,9 +5,10 @@
 # make chaos   everything that is meant to be survived, done to a real server (ARGS=--short is the form of CI)
 # make bench   measure molva beside its peers (DIR=… keeps the models, ARGS=--quick is a short run)
 # make soak    an hour of load, after which nothing may have grown or got lost (MINUTES=5 is a short form)
+# make fuzz    feed made-up input to everything that reads strangers' (ARGS='--runs 100000 --only multipart')
 # make dist    wheel, sdist, list of parts and checksums, in dist/
 
-.PHONY: run test test-fast check chaos soak bench screenshots format lock dist clean
+.PHONY: run test test-fast check chaos soak fuzz bench screenshots format lock dist clean
 
 # Only what was given on the command line: shells export a HOST of their own.
 given = $(if $(findstring command line,$(origin $(1))),$(2) "$($(1))")
@@ -47,6 +48,10 @@ soak:
 	@mkdir -p build
 	.venv/bin/python -m tests.soak --json build/soak.json \
 		$(if $(MINUTES),--minutes $(MINUTES),--docs docs/soak.md) $(ARGS)
+
+fuzz:
+	@scripts/bootstrap requirements-dev.lock
+	.venv/bin/python -m tests.fuzz $(ARGS)
 
 screenshots:
 	@scripts/bootstrap requirements-dev.lock

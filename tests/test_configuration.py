@@ -193,7 +193,18 @@ class TestWhatIsWrongWithAFile:
         assert problems(file) == ["host 0.0.0.0 can be reached by other machines; add --bind-all if that is meant"]
         assert read_settings(file, bind_all=True).host == "0.0.0.0"
 
-    @pytest.mark.parametrize("text", [b"port =", b"port = 1\nport = 2", b"\xff\xfe", b"port = 1 # \xff"])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b"port =",
+            b"port = 1\nport = 2",
+            b"\xff\xfe",
+            b"port = 1 # \xff",
+            pytest.param(b"port = " + b"9" * 5000, id="digits"),
+            pytest.param(b"alias = " + b"[" * 5000, id="arrays"),
+            pytest.param(b"a = " + b"{a = " * 5000, id="tables"),
+        ],
+    )
     def test_what_is_no_toml(self, tmp_path: Path, text: bytes) -> None:
         file = tmp_path / "a.toml"
         file.write_bytes(text)
@@ -257,8 +268,15 @@ class TestVariablesOfOurs:
         with pytest.raises(SettingsError, match=r"^MOLVA_PORT: Input should be a valid integer"):
             read_configuration()
 
-    def test_a_list_that_is_no_json_says_how_to_write_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("MOLVA_ALLOW_ORIGIN", "https://a.example")
+    @pytest.mark.parametrize("name", ["HOST", "DATA_DIR", "ALIAS"])
+    def test_what_is_no_text_is_told_by_its_name(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        monkeypatch.setenv(f"MOLVA_{name}", os.fsdecode(b"\xff"))
+        with pytest.raises(SettingsError, match=f"^MOLVA_{name}: is not UTF-8$"):
+            read_configuration()
+
+    @pytest.mark.parametrize("value", ["https://a.example", "[" * 5000])
+    def test_a_list_that_is_no_json_says_how_to_write_it(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        monkeypatch.setenv("MOLVA_ALLOW_ORIGIN", value)
         with pytest.raises(SettingsError, match="MOLVA_ALLOW_ORIGIN: a list is written as JSON"):
             read_configuration()
 

@@ -144,8 +144,10 @@ def _read(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{file}: is not TOML: it is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # tomllib's own, and Python's for an integer of thousands of digits
         raise SettingsError(f"{file}: is not TOML: {error}") from None
+    except RecursionError:
+        raise SettingsError(f"{file}: is not TOML: it is nested too deeply") from None
     problems = [problem for name, value in values.items() if (problem := _problem_with(name, value))]
     if not problems:
         try:
@@ -237,15 +239,27 @@ def _given_by_environment() -> tuple[dict[str, Given], tuple[str, ...]]:
         raw, _, is_complex = source.get_field_value(field, name)
         if raw is None:
             continue
+        if not _is_text(raw):
+            problems.append(f"{variable}: is not UTF-8")
+            continue
         try:
             value = source.prepare_field_value(name, field, raw, is_complex)
-        except ValueError:
+        except (ValueError, RecursionError):
             problems.append(f'{variable}: a list is written as JSON, such as ["one", "two"]')
         else:
             given[name] = Given(value, Origin("environment", variable))
     if problems:
         raise SettingsError("\n".join(problems))
     return given, (*warnings, *_unknown_variables())
+
+
+def _is_text(value: str) -> bool:
+    """Whether this can be written down: what is no UTF-8 in the environment comes as surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unknown_variables() -> list[str]:

@@ -158,6 +158,13 @@ def test_a_damaged_form_is_refused_plainly_or_read_and_the_same_however_it_is_cu
     assert outcome(spool, pieces(damaged, sizes)) == outcome(spool, [damaged])
 
 
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_only_line_ends_may_stand_before_a_form(spool: Spool, size: int) -> None:
+    for preamble, taken in ((b"\r\n\r\n", True), (b"\n", True), (b"\r\nhello\r\n", False), (b"hello\r\n", False)):
+        found = outcome(spool, pieces(preamble + form(text("model", "a")), [size]))
+        assert (found[0] is not OptionError) is taken, preamble
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_at_all_make_anything_but_a_plain_refusal(spool: Spool, body: bytes) -> None:
     assert outcome(spool, [b"--bound\r\n" + body]) == (OptionError, "file")

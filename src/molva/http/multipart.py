@@ -134,6 +134,8 @@ class _FormReader:
         self._part = part
         self._forgiving = forgiving
         self._body_bytes = 0
+        self._begun = False
+        """Whether there was anything but line ends yet."""
         self._file_bytes = 0
         self._file_name: str | None = None
         self._fields: list[tuple[str, str]] = []
@@ -177,6 +179,11 @@ class _FormReader:
         """The next bytes of the body. Raises OptionError and PayloadTooLarge."""
         self._body_bytes += len(chunk)
         self.check_size(self._body_bytes)
+        if not self._begun:
+            # Behind a line end the parser would skip anything, but to the end of the chunk only: whether a form is
+            # well-formed must not depend on how it arrives.
+            chunk = chunk.lstrip(b"\r\n")
+            self._begun = bool(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError as error:

@@ -24,6 +24,7 @@ from molva.formats.json import word_object
 from molva.http.clock import unix_time
 from molva.http.disconnect import unless_disconnected
 from molva.http.openai.models import model_objects
+from molva.http.openai.schemas import ERRORS as OPENAI_ERRORS
 from molva.http.problems import problem, problem_of
 from molva.http.rendering import Rendering
 from molva.http.schemas import ERRORS, Health, ModelInfo, NotReady, Ready, TranscriptBody
@@ -90,7 +91,7 @@ async def ready(request: Request) -> Response:
     return JSONResponse(answer.model_dump(exclude_none=True), 503)
 
 
-@router.get("/v1/models", tags=["native"], responses=ERRORS)
+@router.get("/v1/models", tags=["native"], responses={**ERRORS, 401: OPENAI_ERRORS[401]})
 async def models(request: Request) -> ModelInfo:
     """The main model, in gigastt's shape and OpenAI's list at once."""
     state: ServerState = request.app.state.server

@@ -255,6 +255,11 @@ class TestAddressOfAFile:
     def test_is_refused_where_nothing_is_fetched(self, server: JobServer) -> None:
         assert told(server.submit(None, audio_url="https://a.example/a"), 400)[0] == "address_refused"
 
+    @pytest.mark.usefixtures("fetched", "makes_no_job")
+    @pytest.mark.parametrize("url", ["http://[", "https://a.example:x/a", "ftp://a.example/a", "a"])
+    def test_is_refused_where_it_is_none(self, server: JobServer, url: str) -> None:
+        assert told(server.submit(None, audio_url=url), 400)[0] == "address_refused"
+
     def test_is_not_fetched_again_for_the_same_submission(self, server: JobServer, fetched: list[str]) -> None:
         first = job_of(server.submit(None, key="u", audio_url="https://a.example/a"))
         assert job_of(server.submit(None, key="u", audio_url="https://a.example/a")) == first

@@ -71,6 +71,7 @@ def test_the_length_of_a_sample_may_be_anything_from_2_to_10_s(server: Running) 
         "file:///etc/passwd",
         "data:audio/wav,plain",
         "data:audio/wav;base64,%%%",
+        "data:audio/wav;base64,яяяя",
         "data:audio/wav;base64,",
         "data:audio/wav;base64," + base64.b64encode(b"not audio").decode(),
         "data:application/x-mpegurl;base64," + base64.b64encode(b"#EXTM3U\n/etc/passwd\n").decode(),

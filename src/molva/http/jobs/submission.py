@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import PurePosixPath
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends, Header, Request
 from starlette.responses import JSONResponse, Response
@@ -29,6 +29,7 @@ from molva.http.openai.transcriptions import chooser
 from molva.http.state import ServerState
 from molva.jobs.job import Submission
 from molva.jobs.store import Idempotency
+from molva.outbound.url import parse_url
 from molva.runtime.model_state import LOADING
 from molva.spool import SpoolFile
 from molva.threads import ThreadPool
@@ -133,6 +134,8 @@ def _wishes(state: ServerState, form: Form) -> Wishes:
     wishes = parse_form(form)
     if wishes.audio_url is not None and state.fetch is None:
         raise AddressRefused("This server fetches no recordings. Send the file itself, as 'audio'.")
+    if wishes.audio_url is not None:
+        parse_url(wishes.audio_url)
     if wishes.webhook_url is not None:
         state.check_webhook_url(wishes.webhook_url)
     return wishes
@@ -152,7 +155,8 @@ def _submission(model: str, wishes: Wishes, form: Form) -> Submission:
     if form.file is not None:
         filename = form.file.name
     else:
-        filename = base_name(unquote(PurePosixPath(urlsplit(wishes.audio_url or "").path).name))
+        assert wishes.audio_url is not None  # noqa: S101 - see parse_form
+        filename = base_name(unquote(PurePosixPath(parse_url(wishes.audio_url).path.partition("?")[0]).name))
     return Submission(
         model=model,
         task=wishes.task,

@@ -1,7 +1,6 @@
 """Samples of known voices, as data URLs -> what these voices sound like. Nothing is ever fetched."""
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 
@@ -33,9 +32,11 @@ def _voice(name: str, url: str, models: SpeakerModels) -> Embedding:
     if head is None:
         raise _refused(name, "must be a data URL in base64, as data:audio/wav;base64,...")
     try:
-        samples = decode(base64.b64decode(url[head.end() :], validate=True), max_duration_s=MAX_S + TOLERANCE_S)
-    except binascii.Error as error:
+        data = base64.b64decode(url[head.end() :], validate=True)
+    except ValueError as error:  # of which binascii's is one; letters beyond ASCII are not even worth that
         raise _refused(name, "is no base64") from error
+    try:
+        samples = decode(data, max_duration_s=MAX_S + TOLERANCE_S)
     except AudioError as error:
         raise _refused(name, f"cannot be used: {error}") from error
     if seconds(samples.size) < MIN_S - TOLERANCE_S:
