@@ -26,6 +26,7 @@ from molva.engines.cpu import usable_cores
 from molva.engines.silero import load_vad
 from molva.errors import ModelNotReady, SettingsError
 from molva.http.app import create_app
+from molva.http.accepting import AcceptErrors
 from molva.http.connection import RESERVE, Crowd, HttpProtocol
 from molva.http.metrics import metrics_app
 from molva.http.state import ServerState
@@ -219,6 +220,7 @@ class _Server:
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPool(thread_name_prefix="asyncio"))
+        loop.set_exception_handler(AcceptErrors())
         watch(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
