@@ -25,8 +25,8 @@ from molva.engines.base import EngineInfo
 from molva.engines.cpu import usable_cores
 from molva.engines.silero import load_vad
 from molva.errors import ModelNotReady, SettingsError
-from molva.http.app import create_app
 from molva.http.accepting import AcceptErrors
+from molva.http.app import create_app
 from molva.http.connection import RESERVE, Crowd, HttpProtocol
 from molva.http.metrics import metrics_app
 from molva.http.state import ServerState
