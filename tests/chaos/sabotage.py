@@ -96,7 +96,7 @@ class Saboteur:
 def main() -> None:
     saboteur = Saboteur(Path(sys.argv[1]))
     saboteur.shift_clock()  # before anybody takes the function along
-    from molva.runtime.memory import keep_heap_small  # noqa: PLC0415
+    from molva.runtime.memory import keep_heap_small
 
     keep_heap_small()  # as the server does, before there is another thread
     saboteur.tell_threads()

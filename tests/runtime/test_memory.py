@@ -1,0 +1,28 @@
+"""Where the blocks of a long-lived process lie."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+WHERE = """
+import sys
+import numpy as np
+from molva.runtime.memory import MAPPED_FROM, keep_heap_small
+
+if sys.argv[1] == "small":
+    keep_heap_small()
+for _ in range(3):
+    np.ones(4 * MAPPED_FROM, np.uint8)  # freed at once: by it glibc learns that such blocks come and go
+block = np.ones(2 * MAPPED_FROM, np.uint8)
+heap = [line.split()[0].split("-") for line in open("/proc/self/maps") if line.rstrip().endswith("[heap]")]
+print(any(int(start, 16) <= block.ctypes.data < int(end, 16) for start, end in heap))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's malloc that learns")
+@pytest.mark.parametrize(("heap", "is_in_heap"), [("as it is", "True"), ("small", "False")])
+def test_large_blocks_lie_outside_of_the_heap_whatever_was_freed_before(heap: str, is_in_heap: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", WHERE, heap], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == is_in_heap
