@@ -51,10 +51,6 @@ def cuts(scene: Scene) -> None:
     scene.server.start()
 
 
-def breaks_down(scene: Scene) -> None:
-    raise KeyError("a mistake of the fault's own")
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
@@ -62,7 +58,6 @@ def breaks_down(scene: Scene) -> None:
     [
         (loses_and_leaves, ["HTTP 404", "an upload is left", "a temporary file is left", "it never happened"]),
         (cuts, ["cut: "]),
-        (breaks_down, ["KeyError"]),
     ],
 )
 def test_a_loss_is_found(do: Callable[[Scene], None], found: list[str]) -> None:

@@ -521,6 +521,7 @@ def test_a_disk_that_fills_up_on_the_way_says_what_is_needed(tmp_path: Path, hub
         (errno.EDQUOT, DiskFull, "7 more bytes"),
         (errno.EACCES, ModelError, "No permission"),
         (errno.EROFS, ModelError, "No permission"),
+        (errno.EMFILE, ModelError, "try again later"),
     ],
 )
 def test_what_the_system_refuses_is_told_plainly(code: int, kind: type[ModelError], words: str) -> None:

@@ -31,6 +31,10 @@ def plain_errors(folder: Path, needed: int | None = None) -> Iterator[None]:
                 f"No permission for the model folder {folder} ({error.strerror}). "
                 "Give this user access to it, or choose another folder with --model-dir."
             ) from error
+        if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
+            raise ModelError(
+                f"The model folder cannot be looked at now ({error.strerror}); try again later."
+            ) from error
         if error.errno in {errno.ENOTDIR, errno.EEXIST}:
             raise ModelError(f"The model folder {folder} is not a folder. Choose another with --model-dir.") from error
         raise

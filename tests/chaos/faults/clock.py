@@ -65,6 +65,6 @@ def _jobs(scene: Scene) -> list[dict[str, str]]:
 
 CLOCK = (
     Fault("clock ahead", "the clock jumps a day ahead; ended jobs are kept for an hour", ahead, flags=RETAINED),
-    Fault("clock back", "the clock jumps a day back", back, short=True, flags=RETAINED),
+    Fault("clock back", "the clock jumps a day back", back, flags=RETAINED),
     Fault("clock to and fro", "the clock jumps six times, by up to two days", to_and_fro, flags=RETAINED),
 )

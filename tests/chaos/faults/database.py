@@ -128,7 +128,6 @@ DATABASE = (
         "database damaged",
         "all its pages but the first are overwritten, and restored after some seconds",
         damaged,
-        short=True,
     ),
     Fault("database gone", "its files are removed, and a copy is put in their place after some seconds", gone),
     Fault(

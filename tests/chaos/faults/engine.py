@@ -95,7 +95,7 @@ PATIENT = ("--inference-timeout-secs", str(PATIENCE_S))
 ENGINE = (
     Fault("engine raises", "each call of the engine raises, for two seconds, then a MemoryError", raises, short=True),
     Fault("engine pauses", "the engine answers after four seconds, within all deadlines", hangs_for_a_while),
-    Fault("engine hangs", "the engine answers long after the deadline", hangs, short=True, flags=PATIENT),
+    Fault("engine hangs", "the engine answers long after the deadline", hangs, flags=PATIENT),
     Fault("engine's nonsense", "numbers that are none, then too few hypotheses", answers_nonsense),
     Fault("no voice activity", "each call of the voice-activity model raises", hears_no_speech),
     Fault("no speakers", "the models that tell speakers apart raise, and end their threads", knows_no_speakers),

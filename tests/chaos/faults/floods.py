@@ -267,7 +267,6 @@ FLOODS = (
         "connections",
         f"{CONNECTIONS} connections where 40 may be",
         connections,
-        short=True,
         flags=("--max-connections", "40"),
     ),
     Fault(

@@ -30,6 +30,7 @@ SLOW_S = 12.0
 EACH_SLOW = 10
 HANG_UPS = 200
 GARBAGES = 60
+HEARD_S = 3.0
 FLOOD = 100_000
 """Messages that a client sends whose answers it does not read."""
 
@@ -181,10 +182,10 @@ def slow(scene: Scene) -> None:
 
 
 def everything(connection: socket.socket) -> bytes:
-    """All that comes until the server closes, or nothing more does."""
-    came = b""
+    """All that comes until the server closes or nothing more does, or for some time: sessions ping for ever."""
+    came, deadline = b"", time.monotonic() + HEARD_S
     try:
-        while data := connection.recv(65536):
+        while time.monotonic() < deadline and (data := connection.recv(65536)):
             came += data
     except OSError:
         pass
@@ -282,6 +283,6 @@ NETWORK = (
     Fault("peers vanish", "no packet of them comes any more: at every door, busy and silent", vanished, flags=HASTY),
     Fault("slow clients", "a byte a second: heads, handshakes, bodies, sessions", slow, flags=HASTY),
     Fault("clients that never read", "answers, events and pongs that nobody takes", never_reading, flags=HASTY),
-    Fault("clients hang up", "a reset at any byte of any request", hanging_up, short=True, flags=HASTY),
-    Fault("garbage", "noise, TLS, HTTP/2, SOCKS, broken frames", garbage, short=True, flags=HASTY),
+    Fault("clients hang up", "a reset at any byte of any request", hanging_up, flags=HASTY),
+    Fault("garbage", "noise, TLS, HTTP/2, SOCKS, broken frames", garbage, flags=HASTY),
 )

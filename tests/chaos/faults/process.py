@@ -152,7 +152,7 @@ PROCESS = (
     ),
     Fault(
         "stopped", "SIGTERM under load and a start, three times; who was let in is answered or told", stopped,
-        short=True, cuts=True, threads_stay=False,
+        cuts=True, threads_stay=False,
     ),
     Fault("reloaded", "a hundred SIGHUPs over files that are right, wrong and missing", reloaded),
     Fault("frozen", "SIGSTOP for 30 seconds", frozen),

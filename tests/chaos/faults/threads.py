@@ -85,7 +85,7 @@ def _expect_not_ready(scene: Scene) -> None:
 
 
 THREADS = (
-    Fault("worker dies", "the engine ends the thread that runs it", worker_dies, short=True),
+    Fault("worker dies", "the engine ends the thread that runs it", worker_dies),
     Fault("database's thread dies", "the thread that writes is ended, then lacks memory", database_dies),
     Fault("webhooks' threads die", "the thread that begins attempts is ended, then those that make them", webhooks_die),
     Fault("job's thread dies", "the thread that runs jobs is ended", job_dies),

@@ -101,7 +101,7 @@ class GigaamEngine:
             frames = self._encoder.run(features)
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             raise InferenceError from error
-        if not frames.max(initial=-np.inf) < np.inf:  # no order holds for what is not a number
+        if frames.size and not np.isfinite(frames.max()):  # of what is not a number, the maximum is none either
             raise InferenceError("The encoder gave values that are no numbers: its weights are damaged.")
         return frames if self._transducer is None else frames.transpose(0, 2, 1)
 
