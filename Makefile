@@ -2,7 +2,7 @@
 # make test    run the whole test suite (ARGS=… go to pytest)
 # make check   format, lint, types, import rules
 # make screenshots  what the docs show of the page, taken anew (docs/images)
-# make chaos   everything that is meant to be survived, done to a real server (ARGS=--short is the form of CI)
+# make chaos   everything that is meant to be survived, done to a real server (ARGS=--short for some of it)
 # make bench   measure molva beside its peers (DIR=… keeps the models, ARGS=--quick is a short run)
 # make soak    an hour of load, after which nothing may have grown or got lost (MINUTES=5 is a short form)
 # make fuzz    feed made-up input to everything that reads strangers' (ARGS='--runs 100000 --only multipart')

@@ -140,9 +140,10 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs models that no package index has, unless a marker expression asks for it by name."""
-    if "speakers" in config.option.markexpr:
+    left_out = {"speakers", "torment"} - {name for name in ("speakers", "torment") if name in config.option.markexpr}
+    if not left_out:
         return
-    wanted = [item for item in items if item.get_closest_marker("speakers") is None]
+    wanted = [item for item in items if not any(item.get_closest_marker(name) for name in left_out)]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     items[:] = wanted
 
@@ -152,6 +153,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if "speakers" not in config.option.markexpr:
         how = "MOLVA_SPEAKER_MODELS=FOLDER make test ARGS='-m speakers'"
         terminalreporter.write_line(f"left out: tests of the real speaker models, which no package index has: {how}")
+    if "torment" not in config.option.markexpr:
+        terminalreporter.write_line("left out: long runs of faults, fuzzing and load: make test ARGS='-m torment'")
 
 
 def fake_nvidia_smi(folder: Path, answer: str) -> str:

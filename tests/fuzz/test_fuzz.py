@@ -54,6 +54,7 @@ def test_every_corpus_has_a_target() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.torment
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this platform")
 def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
