@@ -224,10 +224,13 @@ def dictate(server: Address, number: int) -> tuple[Account, str]:
     frame = int(FRAME_S * 24_000) * 2
     try:
         with connected_realtime(server) as client:
-            first = client.read(LOST_AFTER_S)
-            if first["type"] == "error":
-                return Account("realtime", End.TOLD, str(first["error"])), ""
-            assert client.update(turn_detection=None)["type"] == "session.updated"
+            client.send(
+                "session.update",
+                session={"type": "transcription", "audio": {"input": {"turn_detection": None}}},
+            )
+            for _ in ("session.created", "session.updated"):
+                if (event := client.read(LOST_AFTER_S))["type"] == "error":
+                    return Account("realtime", End.TOLD, str(event["error"])), ""
             for start in range(0, len(data), frame):
                 client.append(data[start : start + frame])
                 time.sleep(FRAME_S / PACE)
