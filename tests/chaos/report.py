@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.chaos.load import End
+from tests.chaos.clients import End
 from tests.chaos.scene import Outcome
 
 

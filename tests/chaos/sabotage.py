@@ -131,9 +131,8 @@ def main() -> None:
         saboteur.before(owner, name, point)
     saboteur.after(Encoder, "run", "frames", {"nan": lambda frames: np.full_like(frames, np.nan)})
     saboteur.after(GigaamEngine, "transcribe", "hypotheses", {"fewer": lambda hypotheses: hypotheses[:-1]})
-    run: Callable[..., Any] = serve
     sys.argv = ["molva", *sys.argv[2:]]
-    run()
+    serve()
 
 
 if __name__ == "__main__":

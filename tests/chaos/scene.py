@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.aftermath import Holdings, complaints, left_on_disk, remains
-from tests.chaos.load import DOORS, Account, Address, End, Expected, Load, Receiver, receiving, undisturbed
+from tests.chaos.clients import DOORS, Account, Address, End
+from tests.chaos.load import Expected, Load, undisturbed
+from tests.chaos.receiver import Receiver, receiving
 from tests.chaos.server import SABOTAGED, Server
 from tests.speaker_models import write_speaker_models
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.aftermath import Holdings, complaints, left_on_disk
+from tests.chaos.clients import Account, End
 from tests.chaos.faults import FAULTS
-from tests.chaos.load import Account, End, Expected, Receiver
+from tests.chaos.load import Expected
+from tests.chaos.receiver import Receiver
 from tests.chaos.report import table
 from tests.chaos.scene import Fault, LeftOut, Outcome, Scene, play
 from tests.conftest import TINY

@@ -6,8 +6,10 @@ import time
 
 import httpx2
 
-from tests.chaos.load import End, recording, samples_of
+from tests.chaos.clients import End, recording, samples_of
+from tests.chaos.faults.engine import trouble
 from tests.chaos.scene import Fault, Scene
+from tests.chaos.server import DIRECT
 from tests.http.wsclient import BINARY, TEXT, pcm, raw
 
 RAISES_S = 1.0
@@ -26,17 +28,14 @@ webhook_max_wait_secs = 2
 def engine_raises(scene: Scene) -> None:
     """Every call of it, for a second at least and until somebody has been told."""
     before = scene.load.counted()[End.TOLD]
-    scene.arm("engine", "error")
-    time.sleep(RAISES_S)
-    scene.wait_until(lambda: scene.load.counted()[End.TOLD] > before, "somebody is told of an engine that fails")
-    scene.disarm("engine")
+    with trouble(scene, "engine", "error", RAISES_S):
+        scene.wait_until(lambda: scene.load.counted()[End.TOLD] > before, "somebody is told of an engine that fails")
 
 
 def engine_hangs(scene: Scene) -> None:
     """Every call of it waits for two seconds."""
-    scene.arm("engine", "hang")
-    time.sleep(HANGS_S)
-    scene.disarm("engine")
+    with trouble(scene, "engine", "hang", HANGS_S):
+        pass
 
 
 def connections_are_cut(scene: Scene) -> None:
@@ -94,7 +93,7 @@ def process_is_stopped(scene: Scene) -> None:
 
 def model_is_unloaded(scene: Scene) -> None:
     """POST /model/unload; whoever asks next has it loaded."""
-    with httpx2.Client(base_url=scene.server.url, trust_env=False, timeout=30) as client:
+    with httpx2.Client(base_url=scene.server.url, **DIRECT, timeout=30) as client:
         client.post("/model/unload")
         scene.wait_until(lambda: client.get("/model/status").json()["state"] == "unloaded", "the model is unloaded")
         client.post("/model/load")

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 import httpx2
 
-from tests.chaos.load import LOST_AFTER_S, PAUSE_S, Account, End, Expected, Submitter, account_of_job
+from tests.chaos.clients import LOST_AFTER_S, PAUSE_S, Account, End
+from tests.chaos.load import Expected, Submitter, account_of_job
+from tests.chaos.server import DIRECT
 
 AT_ONCE = 4
 """Jobs that wait or run; more would make the line longer and longer."""
@@ -32,7 +34,7 @@ class Steady(Submitter):
 
     def look(self) -> None:
         """Take into account which jobs have ended by now."""
-        with httpx2.Client(base_url=self.server.url, trust_env=False, timeout=30) as client:
+        with httpx2.Client(base_url=self.server.url, **DIRECT, timeout=30) as client:
             for job_id in [job_id for job_id in self.jobs if job_id not in self.ended]:
                 try:
                     answer = client.get(f"/jobs/{job_id}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.chaos.server import Server
+from tests.chaos.server import DIRECT, Server
 
 EVERY_S = 2.0
 PATIENCE_S = 30.0
@@ -64,7 +64,7 @@ class Meter:
 
     def _run(self) -> None:
         headers = {"connection": "close"}  # no descriptor of the server is held between two looks
-        with httpx2.Client(base_url=self._server.url, headers=headers, timeout=PATIENCE_S, trust_env=False) as client:
+        with httpx2.Client(base_url=self._server.url, headers=headers, timeout=PATIENCE_S, **DIRECT) as client:
             while self._server.alive and not self._stop.is_set():
                 self.samples.append(self._look(client))
                 self._stop.wait(self._every_s)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
-from tests.chaos.load import End
+from tests.chaos.clients import End
 from tests.soak.faults import AT_REST, FAULTS
 from tests.soak.run import Record, warm_up_s
 from tests.soak.verdict import LINES, PER_S, breaches, series, slope_of, unsettled

@@ -11,7 +11,9 @@ from pathlib import Path
 from bench import machine
 from molva.engines.cpu import usable_cores
 from tests.chaos.aftermath import Holdings, complaints, left_on_disk, remains
-from tests.chaos.load import LENGTHS_S, Account, End, Expected, Load, Receiver, receiving, undisturbed
+from tests.chaos.clients import LENGTHS_S, Account, End
+from tests.chaos.load import Expected, Load, undisturbed
+from tests.chaos.receiver import Receiver, receiving
 from tests.chaos.scene import CALM_S, Fault, Scene, serves, webhook_problems
 from tests.chaos.server import SABOTAGED, Server
 from tests.soak.faults import AT_REST, FAULTS, SETTINGS

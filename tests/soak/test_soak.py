@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.load import LENGTHS_S, End
+from tests.chaos.clients import LENGTHS_S, End
 from tests.soak.faults import AT_REST, FAULTS
 from tests.soak.meter import Sample, anonymous_mb
 from tests.soak.report import PLOTS, write

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import theilslopes
 
-from tests.chaos.load import End
+from tests.chaos.clients import End
 from tests.soak.faults import AT_REST, FAULTS
 from tests.soak.meter import Sample
 from tests.soak.run import Record, warm_up_s

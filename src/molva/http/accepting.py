@@ -10,8 +10,8 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 WANTING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""What asyncio takes for a lack that passes: it tries again in a second. Before Python 3.12 it then tried as often as
-connections may wait, and told each with a trace: 2048 a second."""
+"""What asyncio takes for a lack that passes: it tries again in a second. That of Python 3.11 tries up to as often as
+connections may wait, 2048 times, and tells each with a trace."""
 TOLD_EVERY_S = 10.0
 
 

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import httpx2
 
+from tests.chaos.clients import End
 from tests.chaos.faults.doors import serves, submit
-from tests.chaos.load import End
 from tests.chaos.scene import Fault, Scene
+from tests.chaos.server import DIRECT
 
 DAY = timedelta(days=1)
 LASTS_S = 4.0
@@ -59,7 +60,7 @@ def _goes_on(scene: Scene) -> None:
 
 
 def _jobs(scene: Scene) -> list[dict[str, str]]:
-    answer = httpx2.get(f"{scene.server.url}/jobs", params={"limit": 5}, trust_env=False, timeout=30)
+    answer = httpx2.get(f"{scene.server.url}/jobs", params={"limit": 5}, **DIRECT, timeout=30)
     return list(answer.json()["jobs"])
 
 

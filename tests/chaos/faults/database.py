@@ -11,10 +11,10 @@ from typing import BinaryIO
 import httpx2
 
 from molva.database import BUSY_TIMEOUT_S
+from tests.chaos.clients import code_of
 from tests.chaos.faults.doors import refused, serves, submit
-from tests.chaos.load import code_of
 from tests.chaos.scene import Fault, Scene
-from tests.chaos.server import PATIENCE_S
+from tests.chaos.server import DIRECT, PATIENCE_S
 
 PAGE = 4096
 LASTS_S = 4.0
@@ -86,7 +86,7 @@ def damaged_before_a_start(scene: Scene) -> None:
 
 def _is_told_and_nothing_else_fails(scene: Scene) -> None:
     refused(scene, 503, "store_unavailable")
-    answer = httpx2.get(f"{scene.server.url}/jobs", trust_env=False, timeout=30)
+    answer = httpx2.get(f"{scene.server.url}/jobs", **DIRECT, timeout=30)
     got = (answer.status_code, code_of(answer))
     scene.expect(got == (503, "store_unavailable"), f"the list of jobs is answered with {got}")
     serves(scene)

@@ -6,9 +6,10 @@ import time
 
 import httpx2
 
+from tests.chaos.clients import End
 from tests.chaos.faults.doors import refused, serves
-from tests.chaos.load import End
 from tests.chaos.scene import Fault, Scene
+from tests.chaos.server import DIRECT
 from tests.e2e.test_disk_full import DISK_MIB, fill
 
 LASTS_S = 4.0
@@ -67,7 +68,7 @@ def _let_ended_jobs_be_swept(scene: Scene) -> None:
     """Recordings of ended jobs go at last."""
 
     def swept() -> bool:
-        with httpx2.Client(base_url=scene.server.url, trust_env=False, timeout=30) as client:
+        with httpx2.Client(base_url=scene.server.url, **DIRECT, timeout=30) as client:
             running = client.get("/jobs", params={"status": "queued,running", "limit": 500}).json()["jobs"]
         known = {job["id"] for job in running}
         return {path.name for path in (scene.disk / "jobs").iterdir()} <= known

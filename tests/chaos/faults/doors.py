@@ -2,8 +2,9 @@
 
 import httpx2
 
-from tests.chaos.load import End, ask, code_of, recording, speak
+from tests.chaos.clients import End, ask, code_of, recording, speak
 from tests.chaos.scene import Scene
+from tests.chaos.server import DIRECT
 
 ANSWER_S = 60.0
 
@@ -15,7 +16,7 @@ def submit(scene: Scene) -> httpx2.Response:
         files={"audio": ("speech.wav", recording("job", 0))},
         data={"webhook_url": scene.load.submitter.hook},
         timeout=ANSWER_S,
-        trust_env=False,
+        **DIRECT,
     )
     if answer.status_code == 202:
         scene.load.submitter.jobs[answer.json()["job_id"]] = 0

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 import httpx2
 
-from tests.chaos.load import LOST_AFTER_S, End, recording, samples_of
+from tests.chaos.clients import LOST_AFTER_S, End, recording, samples_of
 from tests.chaos.scene import Fault, Scene
+from tests.chaos.server import DIRECT
 from tests.http.wsclient import in_session
 
 LASTS_S = 2.0
@@ -77,7 +78,7 @@ def _speakers_of_request(scene: Scene) -> str:
         f"{scene.server.url}/v1/transcribe?diarization=true",
         content=recording("request", 1),
         timeout=LOST_AFTER_S,
-        trust_env=False,
+        **DIRECT,
     )
     return str(answer.json().get("diarization")) if answer.status_code == 200 else answer.text[:200]
 

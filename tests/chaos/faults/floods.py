@@ -18,8 +18,8 @@ from typing import Any
 import httpx2
 
 from molva.keys import KeyFile, Quota
+from tests.chaos.clients import End, code_of, recording, speak
 from tests.chaos.faults.network import connect, everything, get
-from tests.chaos.load import End, code_of, recording, speak
 from tests.chaos.scene import Fault, Scene
 from tests.chaos.server import DIRECT, Server
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.load import recording, samples_of
+from tests.chaos.clients import recording, samples_of
 from tests.chaos.scene import Fault, LeftOut, Scene
 from tests.chaos.server import Server
 from tests.http.wsclient import BINARY, HANDSHAKE, TEXT, frame, pcm

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import httpx2
 
-from tests.chaos.load import End, Submitter
+from tests.chaos.clients import End
+from tests.chaos.load import Submitter
 from tests.chaos.scene import Fault, Scene
 from tests.chaos.server import DIRECT, Server
 

@@ -4,10 +4,11 @@ import uuid
 
 import httpx2
 
+from tests.chaos.clients import LOST_AFTER_S, ask
 from tests.chaos.faults.engine import trouble
-from tests.chaos.load import LOST_AFTER_S, ask, result_of
+from tests.chaos.load import result_of
 from tests.chaos.scene import Fault, Scene
-from tests.chaos.server import PATIENCE_S
+from tests.chaos.server import DIRECT, PATIENCE_S
 
 
 def worker_dies(scene: Scene) -> None:
@@ -18,7 +19,7 @@ def worker_dies(scene: Scene) -> None:
 def database_dies(scene: Scene) -> None:
     for kind in ("death", "memory"):
         with trouble(scene, "database", kind):
-            answer = httpx2.delete(f"{scene.server.url}/jobs/{uuid.uuid4()}", timeout=LOST_AFTER_S, trust_env=False)
+            answer = httpx2.delete(f"{scene.server.url}/jobs/{uuid.uuid4()}", timeout=LOST_AFTER_S, **DIRECT)
             scene.expect("store_unavailable" in answer.text, f"a write that failed is told as {answer.text[:200]}")
 
 
@@ -41,7 +42,7 @@ def executor_dies(scene: Scene) -> None:
 def models_die(scene: Scene) -> None:
     """A model that goes and comes, in threads that do not survive it."""
     scene.load.stop()  # as long as it is in use it would not go, and jobs that wait would bring it back
-    with httpx2.Client(base_url=scene.server.url, trust_env=False, timeout=LOST_AFTER_S) as client:
+    with httpx2.Client(base_url=scene.server.url, **DIRECT, timeout=LOST_AFTER_S) as client:
         for job_id in scene.load.submitter.jobs:
             result_of(client, job_id)
     with trouble(scene, "unloading", "death", 0):
@@ -70,17 +71,17 @@ def provisioning_dies(scene: Scene) -> None:
 
 
 def _model(scene: Scene, what: str) -> None:
-    answer = httpx2.post(f"{scene.server.url}/model/{what}", timeout=LOST_AFTER_S, trust_env=False)
+    answer = httpx2.post(f"{scene.server.url}/model/{what}", timeout=LOST_AFTER_S, **DIRECT)
     scene.expect(answer.is_success, f"POST /model/{what} says {answer.text[:200]}")
 
 
 def _state(scene: Scene) -> str:
-    health = httpx2.get(f"{scene.server.url}/health", timeout=LOST_AFTER_S, trust_env=False).json()
+    health = httpx2.get(f"{scene.server.url}/health", timeout=LOST_AFTER_S, **DIRECT).json()
     return str(health["model_state"])
 
 
 def _expect_not_ready(scene: Scene) -> None:
-    ready = httpx2.get(f"{scene.server.url}/ready", timeout=LOST_AFTER_S, trust_env=False)
+    ready = httpx2.get(f"{scene.server.url}/ready", timeout=LOST_AFTER_S, **DIRECT)
     scene.expect(ready.status_code == 503, "a server without its model says that it is ready")
 
 
