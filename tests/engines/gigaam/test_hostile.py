@@ -344,16 +344,33 @@ def test_weights_that_lie_about_their_size_are_refused(folder: Path, name: str, 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_weights_that_are_no_numbers_are_refused(folder: Path, name: str, value: float) -> None:
     """A flipped bit of an exponent makes such. What a graph says of itself gives them no name."""
+    set_weights(folder / name, value)
+    refused(folder, name, "no numbers")
 
-    def spoil(graph: onnx.GraphProto) -> None:
+
+@pytest.mark.parametrize("name", [ENCODER, DECODER, JOINT])
+@pytest.mark.parametrize("value", [1e5, 1e20, 1e38, -1e38])
+def test_weights_whose_products_are_no_numbers_make_no_result(folder: Path, name: str, value: float) -> None:
+    """Each of them is a number. Without a warning too, which nobody would understand."""
+    set_weights(folder / name, value)
+    try:
+        [hypothesis] = load(folder).transcribe([CLIPS[0].samples], Options())
+    except (ModelFilesInvalid, InferenceError):
+        return
+    assert all(0 <= token.confidence <= 1 for token in hypothesis.tokens)
+
+
+def set_weights(path: Path, value: float) -> None:
+    """Every seventh of each weight."""
+
+    def change(graph: onnx.GraphProto) -> None:
         for tensor in graph.initializer:
             if tensor.data_type == TensorProto.FLOAT:
                 weight = numpy_helper.to_array(tensor).copy()
                 weight.ravel()[::7] = value
                 tensor.CopyFrom(numpy_helper.from_array(weight, tensor.name))
 
-    rewrite(folder / name, spoil)
-    refused(folder, name, "no numbers")
+    rewrite(path, change)
 
 
 def test_a_decoder_whose_table_would_not_fit_into_memory_is_refused(tmp_path: Path) -> None:

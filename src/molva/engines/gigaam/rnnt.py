@@ -6,6 +6,7 @@ over blocks of frames: as long as a frame gives blank, the predictor's state sta
 looked at without another step.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from molva.engines.files import reading
 from molva.engines.gigaam.ctc import Emission
 from molva.engines.gigaam.vocabulary import MOST_TOKENS
 from molva.engines.structure import inspect
-from molva.errors import ModelFilesInvalid
+from molva.errors import InferenceError, ModelFilesInvalid
 
 Array = NDArray[np.float32]
 
@@ -83,8 +84,10 @@ class Transducer:
     max_symbols: int
     """Tokens emitted at one frame before the next frame is forced."""
 
+    @np.errstate(over="ignore", invalid="ignore")  # what damaged weights lead to shows in the scores
     def decode(self, encoded: Array) -> list[Emission]:
-        """Emissions of one window from encoder frames of shape (n_frames, n_encoder)."""
+        """Emissions of one window from encoder frames of shape (n_frames, n_encoder). Raises InferenceError where the
+        weights are so damaged that their products are no numbers."""
         joint, predictor = self.joint, self.predictor
         output, output_bias = self._filled_output
         frames = encoded @ joint.encoder
@@ -108,7 +111,10 @@ class Transducer:
                 frame += first
                 symbols = 0
             token = int(best[first])
-            emissions.append(Emission(frame, token, softmax_score(logits[first], token)))
+            score = softmax_score(logits[first], token)
+            if math.isnan(score):
+                raise InferenceError("The decoder gave values that are no numbers: its weights are damaged.")
+            emissions.append(Emission(frame, token, score))
             symbols += 1
             hidden, cell = predictor.step(token, hidden, cell)
             context = hidden @ joint.predictor + joint.bias
