@@ -44,7 +44,7 @@ from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet
 from molva.runtime.gpu import Gpu, GpuPatience, read_gpu
 from molva.runtime.loading import load_engine, measure, prepare, rehearse, size_mb, warm_road
-from molva.runtime.memory import keep_heap_small
+from molva.runtime.memory import keep_heap_small, trim_now_and_then
 from molva.runtime.provision import AUTO, Hub, choose_model
 from molva.runtime.recognizer import Recognizer
 from molva.runtime.scheduler import Lane, Scheduler
@@ -83,6 +83,7 @@ def serve(
     cut_off_who_does_not_read(listener, settings.body_timeout_secs)
     allow_descriptors(settings.max_connections + RESERVE + OTHER_DESCRIPTORS)
     keep_heap_small()
+    trim_now_and_then()
     return asyncio.run(_Server(configuration, hub, listener, announce, on_download, log_at).run())
 
 

@@ -77,8 +77,19 @@ def test_blocks_do_not_matter(probabilities: list[float], block: int) -> None:
 
 
 def test_audio_that_fits_into_one_window_is_one_window() -> None:
-    [window] = plan([0.0] * 20 + [0.9] * 5 + [0.0] * 100 + [0.9] * 10)
-    assert (window.start, window.end) == (0, 135 * FRAME)
+    """Pauses of up to a second, and the silence around it, as far as models are used to it."""
+    [window] = plan([0.0] * 20 + [0.9] * 5 + [0.0] * 30 + [0.9] * 10)
+    assert (window.start, window.end) == (0, 65 * FRAME)
+
+
+def test_no_more_than_a_second_of_silence_is_decoded_at_a_time() -> None:
+    rule = WindowRule()
+    edge = int(rule.edge_s * SAMPLE_RATE)
+    [window] = plan([0.0] * 100 + [0.9] * 5 + [0.0] * 31 + [0.9] * 10 + [0.0] * 100, rule)
+    assert (window.start, window.end) == (100 * FRAME - edge, 146 * FRAME + edge)
+    first, second = plan([0.0] * 100 + [0.9] * 5 + [0.0] * 32 + [0.9] * 10 + [0.0] * 100, rule)
+    assert (first.start, first.end) == (100 * FRAME - rule.padding, 105 * FRAME + rule.padding_behind)
+    assert (second.start, second.end) == (137 * FRAME - rule.padding, 147 * FRAME + rule.padding_behind)
 
 
 def test_silence_gives_no_window() -> None:

@@ -2,9 +2,12 @@
 
 import ctypes
 import gc
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
+
+from molva.threads import undying
 
 M_MMAP_THRESHOLD = -3
 M_ARENA_MAX = -8
@@ -13,6 +16,9 @@ M_ARENA_MAX = -8
 MAPPED_FROM = 1 << 20
 """Bytes from which a block is mapped by itself, and so goes back to the system when it is freed: the recordings and
 what encoders make of them. Smaller ones, of which there are thousands a second, stay in the heap."""
+
+TRIM_EVERY_S = 60.0
+"""It takes 3 to 30 ms, in which other threads wait where they allocate."""
 
 
 def give_memory_back() -> None:
@@ -34,6 +40,21 @@ def keep_heap_small() -> None:
     if (mallopt := _libc("mallopt")) is not None:
         mallopt(M_ARENA_MAX, 1)
         mallopt(M_MMAP_THRESHOLD, MAPPED_FROM)
+
+
+def trim_now_and_then(every_s: float = TRIM_EVERY_S) -> None:
+    """From now on, return pages of the heap that nothing uses. What stays in it for long lies scattered among what
+    goes: under mixed load 20 of its 100 MB were free, and that grew.
+    """
+    if (trim := _libc("malloc_trim")) is None:
+        return
+
+    def trim_on() -> None:
+        while True:
+            time.sleep(every_s)
+            trim(0)
+
+    undying("trim", trim_on).start()
 
 
 @cache

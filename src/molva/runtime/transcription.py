@@ -49,10 +49,19 @@ class _Side:
 
     def __init__(self, vad: VadModel, rule: WindowRule, speaker: int | None, language: str | None) -> None:
         self.windows = WindowStream(vad, rule)
+        self.waiting: deque[Window] = deque()
+        """Planned, and not handed out yet."""
         self.stitcher = Stitcher()
         self.segments: list[Segment] = []
         self.language = language
         self._speaker = speaker
+
+    def hand_out(self, windows: Sequence[Window]) -> Iterator[tuple["_Side", Window]]:
+        """One by one."""
+        self.waiting.extend(windows)
+        while self.waiting:
+            yield self, self.waiting[0]
+            self.waiting.popleft()
 
     def keep(self, segments: list[Segment]) -> list[Segment]:
         """Segments of the stitcher, with the speaker of this side."""
@@ -125,7 +134,9 @@ class Transcription:
         if self.transcript is not None:
             return self.transcript.duration
         settled = [side.windows.settled for side in self._sides]
-        return seconds(min([window.start for _, window, _ in list(self._in_flight)] + settled, default=0))
+        windows = [window for _, window, _ in list(self._in_flight)]
+        windows += [window for side in self._sides for window in list(side.waiting)]
+        return seconds(min([window.start for window in windows] + settled, default=0))
 
     def __iter__(self) -> Generator[Segment, None, None]:
         """Yields the segments of each side in order. Closing the generator closes the audio and takes waiting windows
@@ -222,11 +233,9 @@ class Transcription:
     def _windows(self, reader: AudioReader | ArrayReader) -> Iterator[tuple[_Side, Window]]:
         for block in self._blocks(reader):
             for side, samples in zip(self._sides, block, strict=True):
-                for window in side.windows.feed(samples):
-                    yield side, window
+                yield from side.hand_out(side.windows.feed(samples))
         for side in self._sides:
-            for window in side.windows.flush():
-                yield side, window
+            yield from side.hand_out(side.windows.flush())
 
     def _planned(self, reader: AudioReader | ArrayReader) -> Iterator[tuple[_Side, Window]]:
         assert self._resumption is not None  # noqa: S101 - the only caller has asked
