@@ -15,6 +15,8 @@ from tests.fuzz.modules import all_modules, sources
 
 ROOT = Path(__file__).parents[2]
 
+SHORT = ("--runs", "1000", "--no-lines")
+
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
@@ -54,12 +56,11 @@ def test_every_corpus_has_a_target() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.torment
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this platform")
 def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     run = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz", "--runs", "3000", "--findings", tmp_path / "found", "--json", report],
+        [sys.executable, "-m", "tests.fuzz", *SHORT, "--findings", tmp_path / "found", "--json", report],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -69,4 +70,3 @@ def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
     assert {result["target"] for result in results} == TARGETS.keys()
     for result in results:
         assert result["executions"] >= 75, result
-        assert result["lines_run"] > 0, result

@@ -52,5 +52,7 @@ def test_large_blocks_lie_outside_of_the_heap_whatever_was_freed_before(heap: st
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's malloc that keeps")
 @pytest.mark.parametrize(("heap", "goes_back"), [("as it is", "False"), ("trimmed", "True")])
 def test_what_is_free_between_what_stays_goes_back(heap: str, goes_back: str) -> None:
-    ended = subprocess.run([sys.executable, "-c", TRIMMED, heap], capture_output=True, text=True, check=True, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", TRIMMED, heap], capture_output=True, text=True, check=True, timeout=60
+    )
     assert ended.stdout.strip() == goes_back
