@@ -1,22 +1,35 @@
 """Two tiny ONNX models with the inputs and outputs of the real ones, which tell voices by their pitch.
 
-The segmentation hears sound or none. The embedding is how much each band of the spectrum changes.
+The segmentation hears sound or none. The embedding is how much each band of the spectrum changes. Such voices are
+tones, which are no speech to a real voice-activity model: there is one here that takes all sound for speech.
 """
 
 from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from molva.models.catalog import SPEAKERS
 from molva.samples import SAMPLE_RATE, Samples
+from molva.speech.vad import CONTEXT, Probabilities, VadState
 
 RECEPTIVE_FIELD = 991
 STEP = 270
 NOISE = 0.005
 LOUD = 0.01
 """Mean amplitude from which a frame is speech."""
+
+
+class SoundVad:
+    """Whatever is loud enough is speech."""
+
+    def initial(self) -> VadState:
+        return VadState(np.zeros(1, np.float32), np.zeros(1, np.float32))
+
+    def __call__(self, frames: NDArray[np.float32], state: VadState) -> tuple[Probabilities, VadState]:
+        return (np.abs(frames[:, CONTEXT:]).mean(axis=1) > LOUD).astype(np.float32), state
 
 
 def write_speaker_models(folder: Path) -> None:

@@ -24,8 +24,8 @@ from molva.samples import Samples
 from tests.conftest import DATA, SEEN, TINY, read_flac
 from tests.e2e.conftest import molva_serve
 from tests.http.conftest import Gate, serving, wav
+from tests.speaker_models import SoundVad, voice, write_speaker_models
 from tests.speaker_models import silence as tone_pause
-from tests.speaker_models import voice, write_speaker_models
 
 pytestmark = pytest.mark.slow
 
@@ -116,7 +116,7 @@ class TestTranscriptions:
         talk = wav(np.concatenate([voice(200, 5), tone_pause(0.5), voice(2000, 5)]))
         sample = base64.b64encode(wav(voice(2000, 3))).decode()
         with (
-            serving(FakeEngine(), speakers=Speakers(ModelStore(speaker_dir))) as server,
+            serving(FakeEngine(), speakers=Speakers(ModelStore(speaker_dir)), vad=SoundVad()) as server,
             OpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0) as client,
         ):
             answer = client.audio.transcriptions.create(

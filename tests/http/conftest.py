@@ -37,6 +37,7 @@ from molva.runtime.scheduler import Lane, Scheduler
 from molva.runtime.speakers import Speakers
 from molva.samples import Samples
 from molva.server import Uvicorn, bind
+from molva.speech.vad import VadModel
 from molva.spool import Spool
 
 
@@ -119,6 +120,7 @@ def recognizer_over(
     gpu: GpuPatience | None = None,
     observer: Observer = NOBODY,
     speakers: Speakers | None = None,
+    vad: VadModel | None = None,
 ) -> Recognizer:
     """A recogniser whose main model is not loaded yet; other models come from `load`."""
 
@@ -131,7 +133,7 @@ def recognizer_over(
         return load(name)
 
     fleet = Fleet(load_any, max_loaded=2, idle_timeout_s=idle_timeout_s, gpu=gpu)
-    return Recognizer(scheduler, fleet, load_vad(), admission, engine.info, observer, speakers)
+    return Recognizer(scheduler, fleet, vad or load_vad(), admission, engine.info, observer, speakers)
 
 
 @contextmanager
@@ -159,6 +161,7 @@ def serving(
     connections: ConnectionRule | None = None,
     speakers: Speakers | None = None,
     diarization: bool = False,
+    vad: VadModel | None = None,
 ) -> Iterator[Running]:
     """Serve `engine`, or a server that is still at its start where there is none.
 
@@ -193,6 +196,7 @@ def serving(
                     gpu=gpu,
                     observer=observer,
                     speakers=speakers,
+                    vad=vad,
                 )
             )
         app = create_app(state, keys, guards)

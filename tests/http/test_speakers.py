@@ -12,7 +12,7 @@ from molva.runtime.speakers import SpeakerModels, Speakers
 from molva.samples import Samples
 from molva.speech.diarization import Activity
 from tests.http.conftest import Running, serving, wav
-from tests.speaker_models import silence, voice
+from tests.speaker_models import SoundVad, silence, voice
 
 TWO = wav(np.concatenate([voice(200, 5), silence(0.5), voice(2000, 5), silence(0.5), voice(200, 5)]))
 
@@ -21,7 +21,7 @@ TWO = wav(np.concatenate([voice(200, 5), silence(0.5), voice(2000, 5), silence(0
 def server(speaker_dir: Path) -> Iterator[Running]:
     speakers = Speakers(ModelStore(speaker_dir))
     speakers.load()
-    with serving(FakeEngine(), speakers=speakers) as running:
+    with serving(FakeEngine(), speakers=speakers, vad=SoundVad()) as running:
         yield running
 
 
@@ -128,7 +128,7 @@ def test_a_failure_is_told_in_every_format_and_costs_no_text(
         raise RuntimeError("the model is broken")
 
     monkeypatch.setattr(speakers, "load", lambda: SpeakerModels(broken, embed))
-    with serving(FakeEngine(), speakers=speakers) as running:
+    with serving(FakeEngine(), speakers=speakers, vad=SoundVad()) as running:
         for name in ("json", "txt", "srt"):
             answer = running.client.post(f"/v1/transcribe?diarization=true&format={name}", content=TWO)
             assert answer.status_code == 200

@@ -758,7 +758,7 @@ def test_what_is_logged_of_a_job_names_it_also_in_its_thread(tmp_path: Path, cap
         async with house(tmp_path) as server:
             job = await server.submit()
             await server.end_of(job.id)
-            assert f"job {job.id} is done job_id={job.id}" in caplog.text
+            await until(lambda: f"job {job.id} is done job_id={job.id}" in caplog.text)
 
     run(test)
 

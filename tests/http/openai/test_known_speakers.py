@@ -15,7 +15,7 @@ from molva.runtime.speakers import Speakers
 from molva.samples import Samples
 from tests.http.conftest import Running, wav
 from tests.http.openai.conftest import post, serving_openai, told
-from tests.speaker_models import silence, voice
+from tests.speaker_models import SoundVad, silence, voice
 
 LOW, HIGH, OTHER = 200, 2000, 600
 CONVERSATION = wav(np.concatenate([voice(LOW, 5), silence(0.5), voice(HIGH, 5), silence(0.5), voice(LOW, 5)]))
@@ -27,7 +27,7 @@ def data_url(samples: Samples) -> str:
 
 @pytest.fixture(scope="module")
 def server(speaker_dir: Path) -> Iterator[Running]:
-    with serving_openai(FakeEngine(), speakers=Speakers(ModelStore(speaker_dir))) as running:
+    with serving_openai(FakeEngine(), speakers=Speakers(ModelStore(speaker_dir)), vad=SoundVad()) as running:
         yield running
 
 

