@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from molva.runtime.loading import sample_speech
-from tests.conftest import DATA
+from tests.conftest import DATA, read_flac
 from tests.e2e.conftest import answers, molva_serve, run_molva
 from tests.http.conftest import wav
 from tests.text import CLIP_TEXT, plain
@@ -141,17 +141,18 @@ def test_the_log_holds_no_transcript(tmp_path: Path, tiny_dir: Path) -> None:
 
 
 @pytest.mark.slow
-def test_word_error_of_a_minute_of_real_speech(tmp_path: Path) -> None:
+def test_word_error_of_real_speech(tmp_path: Path) -> None:
     """whisper-base on a reader it has never heard, over HTTP: the same words as JSON and as events."""
-    reference = " ".join(u["text"] for u in json.loads((DATA / "festvox" / "minute.json").read_text(encoding="utf-8")))
-    body = (DATA / "festvox" / "minute.flac").read_bytes()
+    utterances = json.loads((DATA / "festvox" / "minute.json").read_text(encoding="utf-8"))[:3]
+    reference = " ".join(utterance["text"] for utterance in utterances)
+    body = wav(read_flac(DATA / "festvox" / "minute.flac")[: round(utterances[-1]["end"] * 16_000)])
     with molva_serve("--port", "0", "--model", "whisper-base", home=tmp_path) as process:
         whole = httpx2.post(f"{process.url()}/v1/transcribe", content=body, timeout=120).json()
         stream = httpx2.post(f"{process.url()}/v1/transcribe/stream", content=body, timeout=120).text
         silence = httpx2.post(f"{process.url()}/v1/transcribe", content=wav(np.zeros(80_000, np.float32)), timeout=60)
         assert process.stop() == 0
     assert jiwer.wer(plain(reference), plain(whole["text"])) <= 0.25
-    assert whole["coverage"]["speech"] == whole["coverage"]["transcribed"] > 45
+    assert whole["coverage"]["speech"] == whole["coverage"]["transcribed"] > 18
     finals = [json.loads(line.removeprefix("data: ")) for line in stream.splitlines() if line.startswith("data: ")]
     assert [word for final in finals for word in final["words"]] == whole["words"]
     assert (silence.status_code, silence.json()["text"]) == (200, "")

@@ -400,5 +400,5 @@ def test_two_threads_at_once_and_one_by_one_give_what_the_batch_gave(
     engine: WhisperEngine, batched: Sequence[Hypothesis], utterances: Sequence[tuple[str, Samples]]
 ) -> None:
     with ThreadPoolExecutor(2) as pool:
-        single = list(pool.map(lambda utterance: engine.transcribe([utterance[1]], Options("ru")), utterances))
-    assert [hypothesis for [hypothesis] in single] == list(batched)
+        single = list(pool.map(lambda utterance: engine.transcribe([utterance[1]], Options("ru")), utterances[:4]))
+    assert [hypothesis for [hypothesis] in single] == list(batched[:4])
