@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from molva import __version__
 from molva.engines.base import Options
@@ -19,7 +20,9 @@ from molva.http.state import Limits
 from molva.models.choice import ALIASES, AUTO
 from molva.runtime.loading import sample_speech
 from molva.samples import Samples
+from molva.speech.vad import Probabilities, VadState
 from tests.http.conftest import Gate, Running, serving, wav
+from tests.speaker_models import SoundVad
 
 SPEECH = wav(sample_speech())
 SILENCE = wav(np.zeros(16_000, np.float32))
@@ -241,6 +244,13 @@ class TestTranscribe:
             assert server.client.post("/v1/transcribe", content=SILENCE).status_code == 200
 
 
+class Deaf(SoundVad):
+    """Fails."""
+
+    def __call__(self, frames: NDArray[np.float32], state: VadState) -> tuple[Probabilities, VadState]:
+        raise RuntimeError("boom", frames, state)
+
+
 class TestStream:
     def test_each_segment_is_a_final(self, fake_server: Running) -> None:
         finals = events(fake_server.client.post("/v1/transcribe/stream", content=LONG_SPEECH))
@@ -281,6 +291,13 @@ class TestStream:
                 "message": "Inference failed unexpectedly.",
                 "code": "inference_panic",
             }
+            assert "boom" not in answer.text
+            server.wait_until(lambda state: state.pool_available == 2)
+
+    def test_so_is_a_failure_of_what_finds_speech(self) -> None:
+        with serving(FakeEngine(), vad=Deaf()) as server:
+            answer = server.client.post("/v1/transcribe/stream", content=LONG_SPEECH)
+            assert [event["code"] for event in events(answer)] == ["inference_panic"]
             assert "boom" not in answer.text
             server.wait_until(lambda state: state.pool_available == 2)
 

@@ -1,6 +1,7 @@
 """The native door over REST and SSE, wire-compatible with gigastt."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -34,6 +35,8 @@ from molva.http.state import ServerState, limits_of
 from molva.observer import Observer
 from molva.runtime.recognizer import Recognition, check_audio
 from molva.samples import SAMPLE_RATE
+
+log = logging.getLogger(__name__)
 
 router = APIRouter()
 
@@ -200,6 +203,9 @@ async def _segment_frames(recognition: Recognition, observer: Observer) -> Async
         observer.audio_taken("sse", (await recognition.transcript()).duration)
     except MolvaError as error:
         yield _trouble(error)
+    except Exception:
+        log.exception("a stream broke off")
+        yield _trouble(InferencePanic())
 
 
 def _trouble(error: MolvaError) -> bytes:
