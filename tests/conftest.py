@@ -20,7 +20,7 @@ from molva.samples import Samples
 from tests.speaker_models import write_speaker_models
 
 # A busy machine is no failure: nothing is asserted about time here.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("patient", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 DATA = Path(__file__).parent / "data"

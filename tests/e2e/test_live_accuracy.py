@@ -24,10 +24,9 @@ from tests.http.conftest import serving, wav
 from tests.text import plain
 
 LONG = read_flac(TINY / "unseen" / "long.flac")
-REFERENCE = " ".join(
-    segment["reference"]
-    for segment in json.loads((TINY / "unseen" / "long.json").read_text(encoding="utf-8"))["segments"]
-)
+SEGMENTS = json.loads((TINY / "unseen" / "long.json").read_text(encoding="utf-8"))["segments"]
+PACED = 7
+"""Segments that are streamed in real time."""
 
 
 def load(folder: Path, head: str) -> Engine:
@@ -74,8 +73,9 @@ def pcm16(samples: Samples) -> bytes:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_finals_at_real_time_pace_are_as_accurate_as_the_file(tiny_dir: Path) -> None:
-    """Within half a point of word error: 147 s in 20 ms frames at 48 kHz, both heads."""
-    at_48k = soxr.resample(LONG, SAMPLE_RATE, 48_000)
+    """Within half a point of word error: 70 s in 20 ms frames at 48 kHz, both heads."""
+    reference = plain(" ".join(segment["reference"] for segment in SEGMENTS[:PACED]))
+    at_48k = soxr.resample(LONG[: round(SEGMENTS[PACED]["start"] * SAMPLE_RATE)], SAMPLE_RATE, 48_000)
 
     async def both(urls: list[str]) -> list[list[str]]:
         return await asyncio.gather(*(stream(url, pcm16(at_48k), 1920, rate=48_000, pace=True) for url in urls))
@@ -89,10 +89,10 @@ def test_finals_at_real_time_pace_are_as_accurate_as_the_file(tiny_dir: Path) ->
         files = [server.client.post("/v1/transcribe", content=wav(at_48k, 48_000)) for server in (rnnt, ctc)]
     for finals, answer in zip(heard, files, strict=True):
         assert answer.status_code == 200
-        of_file = jiwer.wer(plain(REFERENCE), plain(answer.json()["text"]))
-        of_stream = jiwer.wer(plain(REFERENCE), plain(" ".join(finals)))
+        of_file = jiwer.wer(reference, plain(answer.json()["text"]))
+        of_stream = jiwer.wer(reference, plain(" ".join(finals)))
         assert of_stream <= of_file + 0.005
-        assert of_file < 0.66
+        assert of_file < 0.68
 
 
 def position_of(window: Samples, audio: Samples) -> int:

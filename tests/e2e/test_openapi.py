@@ -68,7 +68,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
 
 
 def answers(
-    operation: Operation, mode: GenerationMode, headers: dict[str, str], *, max_examples: int = 40
+    operation: Operation, mode: GenerationMode, headers: dict[str, str], *, max_examples: int = 25
 ) -> Counter[int]:
     """How often each status came of requests that are as the document wants them, or are not; each is checked."""
     statuses = Counter[int]()
