@@ -138,29 +138,23 @@ def pytest_xdist_auto_num_workers() -> int:
     return usable_cores() + 1
 
 
-LEFT_OUT = {
-    "speakers": "tests of the real speaker models, which no package index has: "
-    "MOLVA_SPEAKER_MODELS=FOLDER make test ARGS='-m speakers'",
-    "torment": "long runs of faults, fuzzing and load: make test ARGS='-m torment'",
-}
-"""By the name of their marker, tests that an ordinary run leaves out, and how to run them."""
-
-
-def _left_out(config: pytest.Config) -> list[str]:
-    return [name for name in LEFT_OUT if name not in config.option.markexpr]
+def _left_out(config: pytest.Config) -> bool:
+    return "speakers" not in config.option.markexpr
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what `LEFT_OUT` names, unless a marker expression asks for it by name."""
-    wanted = [item for item in items if not any(item.get_closest_marker(name) for name in _left_out(config))]
-    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
-    items[:] = wanted
+    """Leave out what needs models that no package index has, unless a marker expression asks for it by name."""
+    if _left_out(config):
+        wanted = [item for item in items if item.get_closest_marker("speakers") is None]
+        config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+        items[:] = wanted
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was left out: workers that leave tests out do not."""
-    for name in _left_out(config):
-        terminalreporter.write_line(f"left out: {LEFT_OUT[name]}")
+    if _left_out(config):
+        how = "MOLVA_SPEAKER_MODELS=FOLDER make test ARGS='-m speakers'"
+        terminalreporter.write_line(f"left out: tests of the real speaker models, which no package index has: {how}")
 
 
 def fake_nvidia_smi(folder: Path, answer: str) -> str:

@@ -17,11 +17,7 @@ from tests.chaos.report import table
 from tests.chaos.scene import Fault, LeftOut, Outcome, Scene, play
 from tests.conftest import TINY
 
-SHORT = [
-    pytest.param(fault, id=fault.name, marks=[] if fault.name == "killed" else pytest.mark.torment)
-    for fault in FAULTS
-    if fault.short
-]
+SHORT = [pytest.param(fault, id=fault.name) for fault in FAULTS if fault.short]
 
 
 @pytest.mark.slow
@@ -58,7 +54,6 @@ def cuts(scene: Scene) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.torment
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("do", "found"),
@@ -80,7 +75,6 @@ def test_what_cannot_be_had_here_is_left_out_and_said_so() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.torment
 def test_a_fault_that_cannot_be_had_is_no_loss() -> None:
     def do(scene: Scene) -> None:
         raise LeftOut("no such right")

@@ -166,7 +166,6 @@ def test_a_report_tells_of_breaches(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.torment
 @pytest.mark.timeout(600)
 def test_a_short_soak_grows_nothing_and_loses_nothing(tiny_dir: Path) -> None:
     assert breaches(soak(SHORT_S, tiny_dir, seed=7)) == []

@@ -64,7 +64,6 @@ DESCRIPTORS = (
         "descriptors run out",
         "the limit of open files is lowered to what the server has open, or a few more",
         exhausted,
-        short=True,
     ),
     Fault(
         "idle connections",
