@@ -2,12 +2,12 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+import tests.chaos.scene as scenes
 from tests.chaos.aftermath import Holdings, complaints, left_on_disk
 from tests.chaos.clients import Account, End
 from tests.chaos.faults import FAULTS
@@ -35,36 +35,28 @@ def test_names_are_unique() -> None:
     assert max(Counter(fault.name for fault in FAULTS).values()) == 1
 
 
-def loses_and_leaves(scene: Scene) -> None:
-    """The newest job is gone from the database, files lie about, and nothing says that the fault has happened."""
+def loses_cuts_and_leaves(scene: Scene) -> None:
+    """The newest job is gone from the database, the process is killed, which this fault is not allowed, files lie
+    about, and nothing says that the fault has happened.
+    """
     scene.wait_until(lambda: bool(scene.load.submitter.jobs), "a job is accepted")
     job = list(scene.load.submitter.jobs)[-1]
     with closing(sqlite3.connect(scene.server.data / "molva.db", timeout=30)) as connection:
         connection.execute("DELETE FROM jobs WHERE id = ?", (job,))
         connection.commit()
+    scene.server.kill()
+    scene.server.start()
+    scene.server.wait_until_ready()
     (scene.server.data / "spool" / "left").write_bytes(b"audio")
     (scene.server.temporary / "left").write_bytes(b"audio")
 
 
-def cuts(scene: Scene) -> None:
-    """By a process that is killed, which this fault is not allowed."""
-    scene.server.kill()
-    scene.struck += 1
-    scene.server.start()
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(
-    ("do", "found"),
-    [
-        (loses_and_leaves, ["HTTP 404", "an upload is left", "a temporary file is left", "it never happened"]),
-        (cuts, ["cut: "]),
-    ],
-)
-def test_a_loss_is_found(do: Callable[[Scene], None], found: list[str]) -> None:
-    outcome = play(Fault("test", "a loss", do, threads_stay=do is not cuts), TINY, seed=1)
-    assert not outcome.survived
+def test_losses_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes, "WEBHOOKS_S", 5.0)  # nobody will be told of the job
+    outcome = play(Fault("test", "losses", loses_cuts_and_leaves, threads_stay=False), TINY, seed=1)
+    found = ["HTTP 404", "cut: ", "an upload is left", "a temporary file is left", "it never happened"]
     assert [what for what in found if not any(what in problem for problem in outcome.problems)] == []
 
 
@@ -74,12 +66,12 @@ def test_what_cannot_be_had_here_is_left_out_and_said_so() -> None:
     assert table([outcome])[-1].endswith("| 0 of 0 |")
 
 
-@pytest.mark.slow
-def test_a_fault_that_cannot_be_had_is_no_loss() -> None:
-    def do(scene: Scene) -> None:
+def test_a_fault_that_cannot_be_had_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot_be_had(*_: object) -> None:
         raise LeftOut("no such right")
 
-    outcome = play(Fault("test", "something", do), TINY, seed=1)
+    monkeypatch.setattr(scenes, "_under_load", cannot_be_had)
+    outcome = play(Fault("test", "something", cannot_be_had), TINY, seed=1)
     assert (outcome.survived, outcome.left_out) == (True, "no such right")
 
 

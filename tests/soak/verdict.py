@@ -17,6 +17,8 @@ PER_S = 600.0
 """What slopes are told for."""
 FULL_S = 3600.0
 """A soak so long has to show that slopes are below their limits; a shorter one can show that they are not."""
+SHORTEST_S = 240.0
+"""A server that was started less than this ago still grows into its work: nothing is said of slopes."""
 BLOCKS = 25
 """Samples that follow each other are much alike; medians of blocks are less so, and forget peaks of single requests."""
 CONFIDENCE = 0.95
@@ -47,6 +49,8 @@ class Slope:
         Over an hour the estimate says so. In less time even a flat line's slope is uncertain by more than the limit,
         so there its whole interval must be beyond.
         """
+        if duration_s < SHORTEST_S:
+            return False
         return (self.estimate if duration_s >= FULL_S else self.low) > limit
 
 
@@ -127,7 +131,8 @@ def unsettled(record: Record) -> list[str]:
     found = []
     for line in LINES:
         grows = slope_of(record, line)
-        sure = grows is not None and (record.duration_s >= FULL_S or grows.high <= line.limit)
+        had_time = record.duration_s >= SHORTEST_S
+        sure = had_time and grows is not None and (record.duration_s >= FULL_S or grows.high <= line.limit)
         found += [] if sure or (grows is not None and grows.exceeds(line.limit, record.duration_s)) else [line.name]
     return found
 

@@ -77,7 +77,7 @@ def _let_ended_jobs_be_swept(scene: Scene) -> None:
 
 
 DISK = (
-    Fault("disk full", "the disk of the data folder is filled to the last byte", full, disk_mib=DISK_MIB, short=True),
+    Fault("disk full", "the disk of the data folder is filled to the last byte", full, disk_mib=DISK_MIB),
     Fault(
         "disk read-only",
         "no file in the data folder can be made, opened for writing or removed",
