@@ -158,6 +158,8 @@ class Conversation(ABC):
             self._line.tell(ending.error)
         if ending.final:
             cut_short = await first_of(self._finish(), self._end_from_within(), self._line.departure())
+            if cut_short is None and self._ended.done():
+                cut_short = self._ended.result()  # what has ended from within is finished in the same moment
             if cut_short is not None:
                 if cut_short.error is not None:
                     self._line.tell(cut_short.error)
