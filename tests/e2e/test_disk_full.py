@@ -22,8 +22,8 @@ def fill(disk: Path) -> None:
     """To the last byte."""
     room = os.statvfs(disk)
     with (disk / "filler").open("wb", buffering=0) as filler:
-        # Nearly all at once: to write so much would take longer than the job. The server writes meanwhile.
-        os.posix_fallocate(filler.fileno(), 0, max(1, room.f_bavail * room.f_bsize - 2**20))
+        # Nearly all at once: to write so much would take longer than the job. The server writes some meanwhile.
+        os.posix_fallocate(filler.fileno(), 0, max(1, room.f_bavail * room.f_bsize - 2**24))
         filler.seek(0, os.SEEK_END)
         with suppress(OSError):
             while True:
