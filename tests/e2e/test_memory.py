@@ -49,7 +49,7 @@ def write_looped(path: Path, seconds: int, *, channels: int = 1) -> None:
 
 @pytest.mark.slow
 def test_an_hour_takes_little_more_memory_than_a_minute(tiny_dir: Path, tmp_path: Path) -> None:
-    """Its samples are 230 MB; 10,000 of its words are 20."""
+    """Its samples alone are 230 MB."""
     limit_mib = 100
     short, long = tmp_path / "minute.wav", tmp_path / "hour.wav"
     write_looped(short, 60)

@@ -158,8 +158,6 @@ class Conversation(ABC):
             self._line.tell(ending.error)
         if ending.final:
             cut_short = await first_of(self._finish(), self._end_from_within(), self._line.departure())
-            if cut_short is None and self._ended.done():
-                cut_short = self._ended.result()  # what has ended from within is finished in the same moment
             if cut_short is not None:
                 if cut_short.error is not None:
                     self._line.tell(cut_short.error)
@@ -178,8 +176,10 @@ class Conversation(ABC):
 
     # What a session waits for. Each tells how the session ends.
 
-    async def _finish(self) -> None:
+    async def _finish(self) -> Ending | None:
+        """Nothing is left to finish of what has ended from within, so that this may be over first."""
         await self.finish()
+        return self._ended.result() if self._ended.done() else None
 
     async def _cap(self) -> Ending:
         await asyncio.sleep(self._limits.max_session_s or float("inf"))
