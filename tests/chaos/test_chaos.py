@@ -66,13 +66,19 @@ def test_what_cannot_be_had_here_is_left_out_and_said_so() -> None:
     assert table([outcome])[-1].endswith("| 0 of 0 |")
 
 
-def test_a_fault_that_cannot_be_had_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cannot_be_had(*_: object) -> None:
-        raise LeftOut("no such right")
+@pytest.mark.parametrize(
+    ("error", "problems", "left_out"),
+    [(LeftOut("no such right"), [], "no such right"), (KeyError("its own"), ["KeyError('its own')"], "")],
+)
+def test_a_fault_that_cannot_be_had_is_no_loss_and_one_that_fails_is(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, problems: list[str], left_out: str
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
 
-    monkeypatch.setattr(scenes, "_under_load", cannot_be_had)
-    outcome = play(Fault("test", "something", cannot_be_had), TINY, seed=1)
-    assert (outcome.survived, outcome.left_out) == (True, "no such right")
+    monkeypatch.setattr(scenes, "_under_load", fails)
+    outcome = play(Fault("test", "something", fails), TINY, seed=1)
+    assert (outcome.problems, outcome.left_out) == (problems, left_out)
 
 
 class TestHoldings:
