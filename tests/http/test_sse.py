@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
+from starlette.types import Message
 
-from molva.http.sse import data_frame, event_frame, with_heartbeats
+from molva.http.sse import EventStream, data_frame, event_frame, with_heartbeats
 
 
 def test_a_frame_is_one_line_of_compact_json_and_a_blank_one() -> None:
@@ -41,3 +44,40 @@ def test_an_error_of_the_source_passes() -> None:
 
     with pytest.raises(ValueError, match="broken"):
         asyncio.run(collect())
+
+
+def test_a_stream_that_is_cancelled_twice_says_its_last_word_and_leaves_its_work() -> None:
+    async def run() -> tuple[list[Any], list[str]]:
+        sent, left, streaming, leaving = [], [], asyncio.Event(), asyncio.Event()
+
+        async def frames() -> AsyncIterator[bytes]:
+            yield b"first"
+            streaming.set()
+            await asyncio.sleep(60)
+
+        async def send(message: Message) -> None:
+            sent.append(message.get("body"))
+
+        async def receive() -> Message:
+            await asyncio.sleep(60)
+            return {"type": "http.disconnect"}
+
+        async def leave_slowly() -> None:
+            leaving.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                left.append("slowly")
+
+        work = AsyncExitStack()
+        work.callback(left.append, "at last")
+        work.push_async_callback(leave_slowly)
+        task = asyncio.ensure_future(EventStream(frames(), work, cut=b"cut")({"type": "http"}, receive, send))
+        await streaming.wait()
+        task.cancel()
+        await leaving.wait()
+        task.cancel()
+        await task
+        return sent, left
+
+    assert asyncio.run(run()) == ([None, b"first", b"cut"], ["slowly", "at last"])

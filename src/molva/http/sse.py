@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -69,11 +69,13 @@ class EventStream(Response):
                 await send({"type": "http.response.body", "body": frame, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
 
-        async with self._work:
-            try:
-                await unless_disconnected(Request(scope, receive), pump())
-            except ClientDisconnect:
-                pass  # no other answer can be given any more
-            except asyncio.CancelledError:
-                # The drain is over. There is nobody above who would do more than log a trace.
-                await send({"type": "http.response.body", "body": self._cut})
+        # The drain is over where this is cancelled, and the loop cancels what is left once more when it ends. There is
+        # nobody above who would do more than log a trace.
+        with suppress(asyncio.CancelledError):
+            async with self._work:
+                try:
+                    await unless_disconnected(Request(scope, receive), pump())
+                except ClientDisconnect:
+                    pass  # no other answer can be given any more
+                except asyncio.CancelledError:
+                    await send({"type": "http.response.body", "body": self._cut})
