@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.chaos.faults import FAULTS
 from tests.chaos.report import table
-from tests.chaos.scene import Fault, Outcome, play
+from tests.chaos.scene import Fault, Outcome, learn, play
 from tests.conftest import TINY
 from tests.reports import replace_section
 
@@ -39,8 +39,10 @@ def main() -> int:
     began = time.monotonic()
     print(f"{len(wanted)} faults, seed {arguments.seed}", flush=True)
 
+    expected = learn(TINY)
+
     def run(fault: Fault) -> Outcome:
-        outcome = play(fault, TINY, arguments.seed)
+        outcome = play(fault, TINY, expected, arguments.seed)
         verdict = "left out" if outcome.left_out else "survived" if outcome.survived else "LOST"
         print(f"{verdict}: {fault.name}, {outcome.took_s:.0f} s", flush=True)
         for problem in outcome.problems:

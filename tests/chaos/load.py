@@ -14,6 +14,9 @@ import httpx2
 from tests.chaos.clients import DOORS, LENGTHS_S, LOST_AFTER_S, PAUSE_S, Account, Address, End, code_of, recording
 from tests.chaos.server import DIRECT
 
+BETWEEN_JOBS_S = 0.5
+"""Recordings of jobs are long: handed over as fast as all else, they would take a minute when the load is over."""
+
 
 @dataclass
 class Expected:
@@ -132,7 +135,7 @@ class Load:
             threading.Thread(target=self._again, args=(once,), daemon=True)
             for once in (
                 *(self._client(act, door, seed + 1 + n) for n, (door, act) in enumerate(DOORS.items())),
-                lambda: self.submitter.once(self._stop),
+                self._submit,
             )
         ]
 
@@ -159,6 +162,10 @@ class Load:
             self.accounts.append(self._expected.judge(account, number, text))
 
         return once
+
+    def _submit(self) -> None:
+        self.submitter.once(self._stop)
+        self._stop.wait(BETWEEN_JOBS_S)
 
     def _again(self, once: Callable[[], None]) -> None:
         while not self._stop.is_set():

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from tests.speaker_models import write_speaker_models
 
 CALM_S = 2.0
 """Of load before a fault and after it."""
+EXERCISE_S = 1.0
+"""Of load before anybody counts: each client asks for something."""
 WEBHOOKS_S = 60.0
 
 
@@ -127,8 +130,23 @@ class Outcome:
         return not self.problems
 
 
-def play(fault: Fault, model_dir: Path, seed: int) -> Outcome:
-    """Start a server, let clients at it, make the fault happen, and look at what is left."""
+def learn(model_dir: Path) -> Expected:
+    """What a server of this model says while nothing happens to it."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder), model_dir)
+        server.start()
+        try:
+            server.wait_until_ready()
+            return undisturbed(server)
+        finally:
+            server.kill()
+
+
+def play(fault: Fault, model_dir: Path, expected: Expected, seed: int) -> Outcome:
+    """Start a server, let clients at it, make the fault happen, and look at what is left.
+
+    `expected`: what `learn` has found for this model.
+    """
     began, dice = time.monotonic(), random.Random(seed)
     with tempfile.TemporaryDirectory() as folder, receiving(random.Random(seed + 1)) as receiver:
         home = Path(folder)
@@ -143,7 +161,7 @@ def play(fault: Fault, model_dir: Path, seed: int) -> Outcome:
         )
         server.start()
         try:
-            accounts, scene, problems = _under_load(fault, server, receiver, dice, sabotage)
+            accounts, scene, problems = _under_load(fault, server, receiver, expected, dice, sabotage)
         except LeftOut as reason:
             return Outcome(fault.name, fault.happens, 0, {}, [], time.monotonic() - began, str(reason))
         except Exception as error:  # noqa: BLE001 - of one fault; the others have their turn
@@ -166,10 +184,9 @@ def play(fault: Fault, model_dir: Path, seed: int) -> Outcome:
 
 
 def _under_load(
-    fault: Fault, server: Server, receiver: Receiver, dice: random.Random, sabotage: Path
+    fault: Fault, server: Server, receiver: Receiver, expected: Expected, dice: random.Random, sabotage: Path
 ) -> tuple[list[Account], Scene, list[str]]:
     server.wait_until_ready()
-    expected = undisturbed(server)
     exercise(server, receiver, expected, dice)
     time.sleep(CALM_S)
     before = Holdings.of(server, sabotage)
@@ -207,7 +224,7 @@ def exercise(server: Server, receiver: Receiver, expected: Expected, dice: rando
     """So that whatever is made once and kept has been made before anybody counts."""
     load = Load(server, receiver.url, expected, dice.randrange(2**30))
     load.start()
-    time.sleep(CALM_S)
+    time.sleep(EXERCISE_S)
     load.stop()
     load.submitter.collect(expected)
     webhook_problems(receiver, set(load.submitter.jobs))
@@ -215,12 +232,10 @@ def exercise(server: Server, receiver: Receiver, expected: Expected, dice: rando
 
 def serves(server: Address, expected: Expected) -> list[str]:
     """Whether all doors give what they gave before."""
-    problems = []
-    for act in DOORS.values():
-        account, text = act(server, 0)
-        account = expected.judge(account, 0, text)
-        problems += [] if account.end == End.DONE else [f"afterwards: {account.door}: {account.end} {account.detail}"]
-    return problems
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda act: act(server, 0), DOORS.values()))
+    accounts = [expected.judge(account, 0, text) for account, text in answers]
+    return [f"afterwards: {each.door}: {each.end} {each.detail}" for each in accounts if each.end != End.DONE]
 
 
 def webhook_problems(receiver: Receiver, jobs: set[str]) -> list[str]:

@@ -14,17 +14,22 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.load import Expected
 from tests.chaos.receiver import Receiver
 from tests.chaos.report import table
-from tests.chaos.scene import Fault, LeftOut, Outcome, Scene, play
+from tests.chaos.scene import Fault, LeftOut, Outcome, Scene, learn, play
 from tests.conftest import TINY
 
 SHORT = [pytest.param(fault, id=fault.name) for fault in FAULTS if fault.short]
 
 
+@pytest.fixture(scope="module")
+def expected() -> Expected:
+    return learn(TINY)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("fault", SHORT)
-def test_nothing_is_lost_by(fault: Fault) -> None:
-    outcome = play(fault, TINY, seed=5)
+def test_nothing_is_lost_by(fault: Fault, expected: Expected) -> None:
+    outcome = play(fault, TINY, expected, seed=5)
     if outcome.left_out:
         pytest.skip(outcome.left_out)
     assert outcome.problems == []
@@ -53,9 +58,9 @@ def loses_cuts_and_leaves(scene: Scene) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_losses_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_are_found(monkeypatch: pytest.MonkeyPatch, expected: Expected) -> None:
     monkeypatch.setattr(scenes, "WEBHOOKS_S", 5.0)  # nobody will be told of the job
-    outcome = play(Fault("test", "losses", loses_cuts_and_leaves, threads_stay=False), TINY, seed=1)
+    outcome = play(Fault("test", "losses", loses_cuts_and_leaves, threads_stay=False), TINY, expected, seed=1)
     found = ["HTTP 404", "cut: ", "an upload is left", "a temporary file is left", "it never happened"]
     assert [what for what in found if not any(what in problem for problem in outcome.problems)] == []
 
@@ -77,7 +82,7 @@ def test_a_fault_that_cannot_be_had_is_no_loss_and_one_that_fails_is(
         raise error
 
     monkeypatch.setattr(scenes, "_under_load", fails)
-    outcome = play(Fault("test", "something", fails), TINY, seed=1)
+    outcome = play(Fault("test", "something", fails), TINY, Expected(), seed=1)
     assert (outcome.problems, outcome.left_out) == (problems, left_out)
 
 
