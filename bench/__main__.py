@@ -16,7 +16,7 @@ from typing import Any
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the server has it; it is read when NumPy is imported, below
 
-from bench import comparison, http, scaling, stages, start, whisper
+from bench import comparison, http, limit, scaling, stages, start, whisper
 from bench.clips import Clip, write_clips
 from bench.machine import describe
 from bench.peers import models
@@ -74,6 +74,12 @@ def measure_stages(run: Run, report: Report) -> None:
     report.add("Around the encoder", stages.table(found), stages.targets(found), asdict(found))
 
 
+def measure_limit(run: Run, report: Report) -> None:
+    """The encoder."""
+    found = limit.measure(run.models / MOLVA.folder, rounds=5 if run.quick else 25)
+    report.add("What the machine can multiply", limit.table(found), limit.targets(found), [asdict(s) for s in found])
+
+
 def measure_http(run: Run, report: Report) -> None:
     """The native door."""
     requests, clients, seconds = (10, [1, 2], 5.0) if run.quick else (30, [1, 2, 4, 8], 15.0)
@@ -107,6 +113,7 @@ def measure_whisper(run: Run, report: Report) -> None:
 SECTIONS: dict[str, Callable[[Run, Report], None]] = {
     "peers": compare,
     "stages": measure_stages,
+    "limit": measure_limit,
     "http": measure_http,
     "scaling": measure_scaling,
     "start": measure_start,
