@@ -1,7 +1,7 @@
 """The same on an NVIDIA GPU: `python -m bench.gpu`. It needs onnxruntime-gpu in place of onnxruntime.
 
-Two tables: molva and the peers that can use a GPU, file by file; and the encoder alone, as far as it goes there: inputs
-and outputs bound to the device's memory, FP32 and FP16, batches of equal length.
+Two tables: molva and the peers that can use a GPU, file by file; and the encoder alone as the engine runs it there, in
+FP32 and FP16, by one window and by batches of equal length.
 """
 
 import argparse
@@ -11,19 +11,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import onnx
-import onnxruntime
-
 from bench import comparison
 from bench.clips import speech, write_clips
 from bench.machine import describe
 from bench.peers import models
-from bench.peers.competitors import COMPETITORS, MOLVA
+from bench.peers.competitors import COMPETITORS, MOLVA, MOLVA_FP16
 from bench.spread import Spread, spread
+from molva.engines.gigaam.encoder import run_bound
 from molva.engines.gigaam.features import SPECS, log_mel
-from molva.engines.onnx import find_provider
+from molva.engines.onnx import find_provider, open_session
+from molva.models.catalog import find
+from molva.models.store import ModelStore
+from molva.runtime.loading import choose_encoder
 
+MODEL = "gigaam-v3-rnnt"
 LENGTHS_S = (5.0, 25.0)
 BATCH_SIZES = (1, 4, 16)
 
@@ -39,37 +40,20 @@ class Encoding:
     """Per second of audio."""
 
 
-def half_precision(encoder: Path, folder: Path) -> Path:
-    """The encoder with FP16 weights and arithmetic, and FP32 inputs and outputs; made once."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    target = folder / "fp16.onnx"
-    if not target.exists():
-        onnx.save(convert_float_to_float16(onnx.load(encoder), keep_io_types=True), target)
-    return target
-
-
-def encode(graph: Path, precision: str, device: str, rounds: int) -> list[Encoding]:
-    """Run a graph over batches whose inputs are in the device's memory already, and whose outputs stay there."""
-    session = onnxruntime.InferenceSession(graph, providers=[find_provider(device)])
-    features_name, length_name = (value.name for value in session.get_inputs())
+def encode(folder: Path, precision: str, device: str, rounds: int) -> list[Encoding]:
+    """Run the engine's own encoder over batches, as the engine does: from features to frames, both in the host's
+    memory.
+    """
+    choice = choose_encoder(ModelStore(folder).require(find(MODEL)), device=device, precision=precision)
+    session = open_session(choice.path, device)
     found = []
     for length_s in LENGTHS_S:
         features = log_mel(speech(length_s), SPECS["v3"])
         for batch_size in BATCH_SIZES:
-            batch = np.stack([features] * batch_size)
-            lengths = np.full(batch_size, features.shape[1], np.int64)
-            binding = session.io_binding()
-            for name, value in ((features_name, batch), (length_name, lengths)):
-                binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value, device, 0))
-            for output in session.get_outputs():
-                binding.bind_output(output.name, device)
             taken = []
             for number in range(rounds + 2):
-                binding.synchronize_inputs()
                 began = time.perf_counter()
-                session.run_with_iobinding(binding)
-                binding.synchronize_outputs()
+                run_bound(session, [features] * batch_size)
                 if number >= 2:  # the first ones choose kernels and take memory
                     taken.append((time.perf_counter() - began) * 1000 / (batch_size * length_s))
             found.append(Encoding(precision, length_s, batch_size, spread(taken)))
@@ -98,16 +82,16 @@ def main() -> None:
     folder = arguments.dir.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     models.prepare(folder)
+    half = [MOLVA_FP16] if arguments.device == "cuda" else []  # a CPU has no arithmetic in FP16
     cores = sorted(os.sched_getaffinity(0))
     print(describe(len(cores)) + ".\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="recordings-", dir=folder) as recordings:
         plan = comparison.Plan(arguments.rounds, arguments.rounds, 1, cores, arguments.device)
-        able = [competitor for competitor in COMPETITORS if competitor.on_gpu]
+        able = [competitor for competitor in (*COMPETITORS, *half) if competitor.on_gpu]
         print("\n".join(comparison.table(comparison.compare(folder, write_clips(Path(recordings)), plan, able))))
-    encoder = folder / MOLVA.folder / "v3_rnnt_encoder.onnx"
-    encodings = encode(encoder, "fp32", arguments.device, arguments.rounds)
-    if arguments.device == "cuda":  # a CPU has no arithmetic in FP16
-        encodings += encode(half_precision(encoder, folder), "fp16", arguments.device, arguments.rounds)
+    encodings = encode(folder / MOLVA.folder, "fp32", arguments.device, arguments.rounds)
+    if half:
+        encodings += encode(folder / MOLVA.folder, "fp16", arguments.device, arguments.rounds)
     print("\n" + "\n".join(table(encodings)))
 
 

@@ -17,13 +17,22 @@ WHISPER_MODEL = "whisper-base"
 
 def load_molva(folder: Path, threads: int, device: str) -> Recognize:
     """molva's engine, as its scheduler calls it."""
+    return _molva(folder, threads, device, "auto")
+
+
+def load_molva_fp16(folder: Path, threads: int, device: str) -> Recognize:
+    """The same in FP16, on a GPU."""
+    return _molva(folder, threads, device, "fp16")
+
+
+def _molva(folder: Path, threads: int, device: str, precision: str) -> Recognize:
     from molva.engines.base import Options
     from molva.models.store import ModelStore
     from molva.runtime.loading import load_engine
     from molva.runtime.provision import Hub, choose_model
 
     model = choose_model(MOLVA_MODEL, ModelStore(folder), Hub.from_environment()).model
-    engine = load_engine(model, device=device, precision="auto", workers=threads)
+    engine = load_engine(model, device=device, precision=precision, workers=threads)
     return lambda path: engine.transcribe([read_wav(path)], Options())[0].text
 
 

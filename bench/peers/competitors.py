@@ -36,6 +36,7 @@ class Competitor:
 
 
 MOLVA = Competitor("molva", "molva", ("molva.runtime.loading", "molva.runtime.provision"), adapters.load_molva)
+MOLVA_FP16 = Competitor("molva fp16", MOLVA.folder, MOLVA.libraries, adapters.load_molva_fp16)
 LIBRARY = Competitor("molva.Transcriber", "molva", ("molva.library",), adapters.load_library)
 
 PEERS = (
@@ -67,5 +68,5 @@ COMPETITORS = (MOLVA, LIBRARY, *PEERS)
 
 FASTER_WHISPER = Competitor("faster-whisper", "whisper", ("faster_whisper",), adapters.load_faster_whisper)
 
-ALL = {competitor.name: competitor for competitor in (*COMPETITORS, FASTER_WHISPER)}
+ALL = {competitor.name: competitor for competitor in (*COMPETITORS, MOLVA_FP16, FASTER_WHISPER)}
 """What a worker can be asked for."""

@@ -17,7 +17,7 @@ Device = Literal["cpu", "cuda", "coreml"]
 EndpointMode = Literal["auto", "assistant", "manual"]
 Lifecycle = Literal["eager", "lazy"]
 LogLevel = Literal["debug", "info", "warning", "error"]
-Precision = Literal["auto", "int8", "u8", "fp32"]
+Precision = Literal["auto", "int8", "u8", "fp16", "fp32"]
 
 T = TypeVar("T")
 

@@ -62,6 +62,7 @@ def test_a_rebuild_is_told_before_it_takes_its_time(store: ModelStore) -> None:
 
     assert status("auto") == status("int8") == "warning"
     assert status("fp32") == status("auto", device="cuda") == "ok"
+    assert (status("fp16"), status("fp16", device="cuda")) == ("problem", "warning")
     shutil.copy(model.directory / "v3_rnnt_encoder.onnx", model.directory / "v3_rnnt_encoder_int8.onnx")
     assert status("auto") == "warning"  # it is not taken while the FP32 one is here
     (model.directory / "v3_rnnt_encoder.onnx").unlink()
@@ -73,7 +74,8 @@ def test_a_rebuild_is_told_before_it_takes_its_time(store: ModelStore) -> None:
 def test_int8_weights_take_less_than_the_files(store: ModelStore) -> None:
     model = store.require(RNNT)
     whole = models.weights_bytes(RNNT, model, device="cpu", precision="fp32")
-    assert models.weights_bytes(RNNT, model, device="cpu", precision="auto") < whole
+    half = models.weights_bytes(RNNT, model, device="cuda", precision="fp16")
+    assert models.weights_bytes(RNNT, model, device="cpu", precision="auto") < half < whole
     assert models.weights_bytes(RNNT, None, device="cpu", precision="auto") == (RNNT.size_bytes or 0)
 
 

@@ -73,6 +73,17 @@ def test_what_was_made_of_another_source_goes(store: ModelStore) -> None:
     assert not (model.directory / "v3_rnnt_encoder.u8").exists()
 
 
+def test_fp16_is_made_for_a_gpu_and_for_nothing_else(store: ModelStore) -> None:
+    model = store.require(find("gigaam-v3-rnnt"))
+    choice = choose_encoder(model, device="cuda", precision="fp16")
+    assert (choice.path.parent.name, choice.precision) == ("v3_rnnt_encoder.fp16", "fp16")
+    assert not (model.directory / "v3_rnnt_encoder.s8").exists()
+    assert choose_encoder(model, device="cuda", precision="auto").precision == "fp32"
+    for device in ("cpu", "coreml"):
+        with pytest.raises(ModelNotInstalled, match="Only for --device cuda"):
+            choose_encoder(model, device=device, precision="fp16")
+
+
 def test_fp32_is_served_where_it_is_asked_for(store: ModelStore) -> None:
     model = store.require(find("gigaam-v3-ctc"))
     assert load_engine(model, device="cpu", precision="fp32", workers=1).info.precision == "fp32"
@@ -92,7 +103,7 @@ def test_int8_of_another_maker_is_enough_but_is_not_fp32(store: ModelStore, name
         load_engine(model, device="cpu", precision="fp32", workers=1)
     with pytest.raises(ModelNotInstalled, match="can INT8 be made"):
         load_engine(model, device="cpu", precision="u8", workers=1)
-    with pytest.raises(ModelNotInstalled, match="INT8 is made from it"):
+    with pytest.raises(ModelNotInstalled, match="smaller weights are made from it"):
         loading.rebuild(model, "s8")
 
 

@@ -33,7 +33,7 @@ def transcribe(
         str, typer.Option(envvar="MOLVA_MODEL", help="A name from `molva models list`, or auto.")
     ] = "auto",
     device: Annotated[str, typer.Option(envvar="MOLVA_DEVICE", help="cpu, cuda or coreml.")] = "cpu",
-    precision: Annotated[str, typer.Option(envvar="MOLVA_PRECISION", help="auto, int8, u8 or fp32.")] = "auto",
+    precision: Annotated[str, typer.Option(envvar="MOLVA_PRECISION", help="auto, int8, u8, fp16 or fp32.")] = "auto",
     language: Annotated[str | None, typer.Option(help="ISO 639-1 code; the model tells where it is absent.")] = None,
     task: Annotated[str, typer.Option(help="transcribe, or translate to English.")] = "transcribe",
     format_name: Annotated[str, typer.Option("--format", "-f", help="text, json, srt, vtt, md or tsv.")] = "text",

@@ -20,14 +20,14 @@ from molva.runtime.loading import (
     measure,
     rebuilt_folder,
     size_mb,
-    wants_int8,
-    weights_format,
+    wanted_format,
 )
 from molva.runtime.provision import AUTO, choose_here
 from molva.runtime.speakers import Speakers
 
+SHARES = {"fp32": 1.0, "fp16": 0.5}
 INT8_SHARE = 0.26
-"""What 8-bit weights take of the FP32 encoder's size."""
+"""What weights take of the FP32 encoder's size."""
 
 
 def locate(name: str, store: ModelStore) -> tuple[ModelSpec, InstalledModel | None]:
@@ -75,20 +75,25 @@ def check_precision(model: InstalledModel, *, device: str, precision: str) -> Fi
     if model.spec.family != "gigaam":
         return None
     full, foreign = fp32_encoder(model), foreign_encoder(model, device)
-    if not wants_int8(model, device=device, precision=precision):
+    form = wanted_format(model, device=device, precision=precision)
+    if form == "fp32":
         if full.exists():
             return ok("precision", "fp32")
         return problem("precision", f"{full.name} is not here; only its INT8 form is", "Use --precision int8.")
-    if device == "cpu" and full.exists():
-        form = weights_format(precision)
+    if form == "fp16" and device != "cuda":
+        return problem("precision", "FP16 is for GPUs", "Use --device cuda, or --precision auto.")
+    if full.exists() and (device == "cpu" or form == "fp16"):
         folder = rebuilt_folder(model, form)
         if find_rebuilt(full, folder, form):
-            return ok("precision", f"int8: {folder.name}")
+            return ok("precision", f"{'fp16' if form == 'fp16' else 'int8'}: {folder.name}")
+        option = "" if precision == "auto" else f" --precision {precision}"
         return warning(
             "precision",
             "the encoder will be rebuilt at the first start, which takes a minute and 2 GB of memory",
-            f"molva quantize {model.spec.name}",
+            f"molva quantize {model.spec.name}{option}",
         )
+    if form == "fp16":
+        return problem("precision", f"FP16 is made of {full.name}, which is not here", "Use --precision int8.")
     if foreign is None:
         return problem("precision", "INT8 is made on a CPU, and there is none here", "Use --precision fp32.")
     if foreign.saturates:
@@ -118,9 +123,9 @@ def weights_bytes(spec: ModelSpec, model: InstalledModel | None, *, device: str,
     if model is None:
         return spec.size_bytes or 0
     total = size_mb(model) * 2**20
-    if spec.family == "gigaam" and wants_int8(model, device=device, precision=precision):
-        full = fp32_encoder(model)
-        total -= round(full.stat().st_size * (1 - INT8_SHARE)) if full.exists() else 0
+    if spec.family == "gigaam" and (full := fp32_encoder(model)).exists():
+        share = SHARES.get(wanted_format(model, device=device, precision=precision), INT8_SHARE)
+        total -= round(full.stat().st_size * (1 - share))
     return total
 
 

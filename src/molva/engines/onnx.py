@@ -10,6 +10,11 @@ from molva.errors import DeviceUnavailable
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}
 
+OPTIONS = {
+    # Its default tries all algorithms of a convolution for each new length, which takes longer than the window; and
+    # takes memory in steps that double.
+    "cuda": {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
+}
 HOW_TO_GET = {
     "cuda": "Install onnxruntime-gpu in place of onnxruntime, with CUDA 12 and cuDNN 9, or use --device cpu.",
     "coreml": "CoreML needs macOS; use --device cpu.",
@@ -30,7 +35,7 @@ def open_session(
     options = _options(threads)
     if as_saved:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = _open(path, options, [provider, PROVIDERS["cpu"]])
+    session = _open(path, options, {provider: OPTIONS.get(device, {}), PROVIDERS["cpu"]: {}})
     if session.get_providers()[0] != provider:  # it falls back to the CPU without an error
         raise DeviceUnavailable(f"'{device}' was found but could not be started. {HOW_TO_GET[device]}")
     return session
@@ -46,7 +51,7 @@ def save_packed(source: Path, target: Path, weights: str) -> None:
     options.add_session_config_entry("session.optimized_model_external_initializers_file_name", weights)
     options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
     options.add_session_config_entry("session.save_external_prepacked_constant_initializers", "1")
-    _open(source, options, [PROVIDERS["cpu"]])
+    _open(source, options, {PROVIDERS["cpu"]: {}})
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:
@@ -61,11 +66,15 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def _open(path: Path, options: onnxruntime.SessionOptions, providers: list[str]) -> onnxruntime.InferenceSession:
+def _open(
+    path: Path, options: onnxruntime.SessionOptions, providers: dict[str, dict[str, str]]
+) -> onnxruntime.InferenceSession:
+    """`providers`: options of each, the preferred one first."""
     with reading(path, "ONNX Runtime cannot load it; it is damaged or not an ONNX graph"):
-        providers = list(dict.fromkeys(providers))
         # From the CPU it would fall back to the CPU, and print that on standard output.
-        return onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=int(len(providers) > 1))
+        return onnxruntime.InferenceSession(
+            path, options, providers=list(providers.items()), enable_fallback=int(len(providers) > 1)
+        )
 
 
 def find_provider(device: str) -> str:

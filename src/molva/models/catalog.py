@@ -16,8 +16,8 @@ Family = Literal["gigaam", "whisper", "speakers"]
 
 DEFAULT_MODEL = "gigaam-v3-e2e-rnnt"
 
-REBUILT_FORMS: tuple[Literal["s8", "s7", "u8"], ...] = ("s8", "s7", "u8")
-"""Formats of weights that molva makes itself: 8 and 7 bits with a sign, 8 without."""
+REBUILT_FORMS: tuple[Literal["s8", "s7", "u8", "fp16"], ...] = ("s8", "s7", "u8", "fp16")
+"""Formats of weights that molva makes itself: 8 and 7 bits with a sign, 8 without, and FP16."""
 
 MULTILINGUAL_GIGAAM_LANGUAGES = ("ru", "kk", "ky", "uz", "en")
 

@@ -61,7 +61,7 @@ def sample_speech() -> Samples:
 def load_engine(model: InstalledModel, *, device: str, precision: str, workers: int) -> Engine:
     """Load a model for `workers` calling threads and run it once.
 
-    `precision`: `int8`, `u8`, `fp32`, or `auto` for what is fastest on the device. Raises ModelError.
+    `precision`: `int8`, `u8`, `fp16`, `fp32`, or `auto` for INT8 on a CPU and FP32 elsewhere. Raises ModelError.
     """
     spec = model.spec
     if spec.family == "whisper":
@@ -173,22 +173,25 @@ class EncoderChoice:
 
 
 def choose_encoder(model: InstalledModel, *, device: str, precision: str) -> EncoderChoice:
-    """The encoder to load: on a CPU rebuilt with INT8 weights, now if need be; FP32 on an accelerator.
+    """The encoder to load: on a CPU rebuilt with INT8 weights, now if need be; FP32 on an accelerator, or FP16, which
+    is rebuilt too.
 
     INT8 files of other makers are for folders without the FP32 one, and where that cannot be rebuilt. FP32 stays as
     published: rebuilt it is 3 % faster, for another gigabyte on the disk. Raises ModelError when the asked precision
     cannot be had.
     """
     full, foreign = fp32_encoder(model), foreign_encoder(model, device)
-    if not wants_int8(model, device=device, precision=precision):
+    form = wanted_format(model, device=device, precision=precision)
+    if form == "fp32":
         if not full.exists():
             raise ModelNotInstalled(f"'{full.name}' is not here; only its INT8 form is. Use --precision int8.")
         return EncoderChoice(full, "fp32")
-    if device != "cpu" or not full.exists():
+    if form == "fp16" and (device != "cuda" or not full.exists()):
+        raise ModelNotInstalled(f"Only for --device cuda, and of '{full.name}', is FP16 made. Use another --precision.")
+    if form != "fp16" and (device != "cpu" or not full.exists()):
         if foreign is None or precision == "u8":
             raise ModelNotInstalled(f"Only on a CPU, and of '{full.name}', can INT8 be made. Use --precision fp32.")
         return foreign
-    form = weights_format(precision)
     try:
         graph = find_rebuilt(full, rebuilt_folder(model, form), form) or rebuild(model, form)
     except ModelError as error:
@@ -197,21 +200,20 @@ def choose_encoder(model: InstalledModel, *, device: str, precision: str) -> Enc
             log.warning("serving %s, which is slower: %s", choice.path.name, error)
             return choice
         raise
-    return EncoderChoice(graph, "u8" if form == "u8" else "int8", is_rebuilt=True)
+    return EncoderChoice(graph, form if form in ("u8", "fp16") else "int8", is_rebuilt=True)
 
 
-def wants_int8(model: InstalledModel, *, device: str, precision: str) -> bool:
-    """Whether 8-bit weights are to be loaded."""
+def wanted_format(model: InstalledModel, *, device: str, precision: str) -> Format:
+    """What weights are to be loaded."""
     if precision == "auto":
-        return device == "cpu" or not fp32_encoder(model).exists()
-    return precision != "fp32"
+        precision = "int8" if device == "cpu" or not fp32_encoder(model).exists() else "fp32"
+    return weights_format(precision)
 
 
 def weights_format(precision: str) -> Format:
-    """What `int8`, `u8` and `auto` mean on this CPU."""
-    if precision == "u8":
-        return "u8"
-    return "s8" if has_wide_accumulation() else "s7"
+    """What a precision means on this machine."""
+    named: dict[str, Format] = {"fp32": "fp32", "fp16": "fp16", "u8": "u8"}
+    return named.get(precision) or ("s8" if has_wide_accumulation() else "s7")
 
 
 def rebuild(model: InstalledModel, form: Format) -> Path:
@@ -222,7 +224,7 @@ def rebuild(model: InstalledModel, form: Format) -> Path:
     """
     encoder, folder = fp32_encoder(model), rebuilt_folder(model, form)
     if not encoder.exists():
-        raise ModelNotInstalled(f"'{encoder.name}' is not here; INT8 is made from it.")
+        raise ModelNotInstalled(f"'{encoder.name}' is not here; smaller weights are made from it.")
     log.info("rebuilding %s for this machine, once", encoder.name)
     version = read_config(gigaam_files(model, encoder)).version
     agreement = rebuild_apart(encoder, folder, form, sample_speech(), version)

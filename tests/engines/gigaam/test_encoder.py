@@ -1,14 +1,21 @@
-"""Which session takes a window."""
+"""Which session takes a window, and which windows go together."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from molva.engines.gigaam import encoder
-from molva.engines.gigaam.encoder import LONGEST_WIDE_S, Encoder
+from molva.engines.gigaam.encoder import LONGEST_WIDE_S, Encoder, batches_by_length, run_bound, run_encoder
+from molva.engines.gigaam.features import SPECS, log_mel
+from molva.engines.onnx import open_session
+from tests.conftest import CLIPS
 
 SHORT = np.zeros((64, 500), np.float32)
 LONG = np.zeros((64, int(LONGEST_WIDE_S * 100) + 1), np.float32)
@@ -82,3 +89,40 @@ def test_with_one_session_all_is_narrow(taken: list[str]) -> None:
     subject = Encoder(narrow)
     subject.run([SHORT])
     assert (taken, subject.longest_wide_s) == (["narrow"], 0)
+
+
+@pytest.mark.parametrize("name", ["v3_rnnt_encoder.onnx", "v3_ctc.onnx"])
+def test_a_bound_run_gives_what_a_plain_one_does(tiny_dir: Path, name: str) -> None:
+    session = open_session(tiny_dir / name)
+    features = [log_mel(clip.samples[:48_000], SPECS["v3"]) for clip in CLIPS[:3]]
+    bound = Encoder(session, bound=True).run(features)
+    assert np.array_equal(bound, run_encoder(session, features))
+    assert np.array_equal(bound, run_bound(session, features))
+
+
+def test_shorter_features_are_filled_up_with_zeros(tiny_dir: Path) -> None:
+    session = open_session(tiny_dir / "v3_rnnt_encoder.onnx")
+    long, short = log_mel(CLIPS[0].samples, SPECS["v3"]), log_mel(CLIPS[1].samples[:32_000], SPECS["v3"])
+    padded = np.zeros((2, *long.shape), np.float32)
+    padded[0], padded[1, :, : short.shape[1]] = long, short
+    names = {len(value.shape): value.name for value in session.get_inputs()}
+    expected = session.run(None, {names[3]: padded, names[1]: np.array([long.shape[1], short.shape[1]])})[0]
+    assert np.array_equal(run_encoder(session, [long, short]), expected)
+
+
+lengths = st.lists(st.integers(0, 3000), max_size=40)
+
+
+@given(lengths, st.integers(1, 16), st.sampled_from([0.0, 0.2, 1.0]))
+def test_each_window_is_in_one_batch_of_similar_lengths(lengths: list[int], size: int, padding: float) -> None:
+    batches = batches_by_length(lengths, size, padding)
+    assert sorted(chain.from_iterable(batches)) == list(range(len(lengths)))
+    for batch in batches:
+        within = [lengths[index] for index in batch]
+        assert 0 < len(batch) <= size
+        assert max(within) <= min(within) * (1 + padding)
+
+
+def test_batches_are_as_full_as_lengths_allow() -> None:
+    assert batches_by_length([5, 7, 5, 5, 7], 2, 0.0) == [[0, 2], [3], [1, 4]]
+    assert batches_by_length([100, 119, 110, 121], 4, 0.2) == [[0, 2, 1], [3]]

@@ -1,6 +1,8 @@
 """The fused graph is the published one in other words, and minds the lengths of a batch."""
 
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -23,6 +25,7 @@ from tests.conftest import CLIPS, TINY
 
 Array = NDArray[np.float32]
 
+FLOAT = onnx.TensorProto.FLOAT
 GRAPHS = {"ctc": "v3_ctc.onnx", "rnnt": "v3_rnnt_encoder.onnx"}
 BLANK = 33
 
@@ -60,8 +63,8 @@ def test_fp32_is_equal_to_the_published_graph(tiny_dir: Path, head: str, n_frame
 
 
 def test_inputs_and_outputs_keep_their_names_and_kinds(tiny_dir: Path) -> None:
-    for name in GRAPHS.values():
-        published, rebuilt = open_session(tiny_dir / name), fused(tiny_dir / name, "s8")
+    for name, form in product(GRAPHS.values(), get_args(Format)):
+        published, rebuilt = open_session(tiny_dir / name), fused(tiny_dir / name, form)
         for describe in ("get_inputs", "get_outputs"):
             pairs = [[(v.name, v.type) for v in getattr(s, describe)()] for s in (published, rebuilt)]
             assert sorted(pairs[0]) == sorted(pairs[1])
@@ -71,7 +74,7 @@ def test_inputs_and_outputs_keep_their_names_and_kinds(tiny_dir: Path) -> None:
     assert lengths.tolist() == [3, 2, 0]
 
 
-@pytest.mark.parametrize("form", ["fp32", "s8", "s7", "u8"])
+@pytest.mark.parametrize("form", ["fp32", "fp16", "s8", "s7", "u8"])
 def test_the_layout_of_the_published_export_is_known(tmp_path: Path, form: Format) -> None:
     """It has no mask, and calls some nodes otherwise than the small model's."""
     sizes = Sizes(layers=2, width=96, heads=2, feed_forward=192)
@@ -106,7 +109,17 @@ def test_the_published_layout_without_a_mask_gets_one(tmp_path: Path) -> None:
     assert difference["fused"] < 1e-4
 
 
-@pytest.mark.parametrize("form", ["fp32", "s8"])
+def test_fp16_computes_in_fp16_but_for_a_head(tiny_dir: Path) -> None:
+    """Where something else is left, a GPU converts to and fro."""
+    for head, name in GRAPHS.items():
+        model = write_fused(PublishedEncoder(tiny_dir / name), "fp16")
+        floats = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
+        assert len(floats) == (2 if head == "ctc" else 0)
+        casts = [node for node in model.graph.node if node.op_type == "Cast" and node.attribute[0].i == FLOAT]
+        assert len(casts) == 1
+
+
+@pytest.mark.parametrize("form", ["fp32", "fp16", "s8"])
 def test_a_padded_batch_gives_the_tokens_of_single_runs(tiny_dir: Path, form: Format) -> None:
     batch = [features_of(number) for number in range(4)]
     transducer = Transducer(

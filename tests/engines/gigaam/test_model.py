@@ -67,12 +67,12 @@ def spans(hypothesis: Hypothesis) -> list[tuple[str, float, float]]:
     return [(word.text, word.start, word.end) for word in hypothesis.words]
 
 
-def load_gigaam_like(engine: GigaamEngine, batch_size: int) -> GigaamEngine:
+def load_gigaam_like(engine: GigaamEngine, batch_size: int, encoder: Encoder | None = None) -> GigaamEngine:
     """The same engine with batches through the encoder."""
     return GigaamEngine(
         replace(engine.info, batch_size=batch_size),
         engine._config,
-        engine._encoder,
+        encoder or engine._encoder,
         engine._vocabulary,
         engine._transducer,
     )

@@ -22,9 +22,17 @@ class Encoder:
     window its answer sooner.
     """
 
-    def __init__(self, narrow: onnxruntime.InferenceSession, wide: onnxruntime.InferenceSession | None = None) -> None:
+    def __init__(
+        self,
+        narrow: onnxruntime.InferenceSession,
+        wide: onnxruntime.InferenceSession | None = None,
+        *,
+        bound: bool = False,
+    ) -> None:
+        """`bound`: `run_bound` takes the place of `run_encoder`."""
         self._narrow = narrow
         self._wide = wide
+        self._bound = bound
         self._lock = threading.Lock()
         self._running = 0
 
@@ -41,20 +49,57 @@ class Encoder:
         try:
             seconds = sum(feature.shape[1] for feature in features) * HOP / SAMPLE_RATE
             session = self._wide if self._wide and alone and seconds <= LONGEST_WIDE_S else self._narrow
-            return run_encoder(session, features)
+            return run_bound(session, features) if self._bound else run_encoder(session, features)
         finally:
             with self._lock:
                 self._running -= 1
 
 
 def run_encoder(session: onnxruntime.InferenceSession, features: Sequence[Features]) -> NDArray[np.float32]:
-    """First output for a batch of features of equal length.
+    """First output for a batch of features.
 
     That is (batch, n_encoder, n_frames) from an encoder, (batch, n_frames, n_tokens) from a CTC graph. The input
-    with three axes takes the features, the other one their lengths. Raises what ONNX Runtime raises.
+    with three axes takes the features, the other one their lengths. Shorter features are padded with zeros, which only
+    a graph with a mask minds; what it gives behind their ends means nothing. Raises what ONNX Runtime raises.
     """
-    features_input, lengths_input = sorted(session.get_inputs(), key=lambda value: -len(value.shape))
-    lengths = np.full(len(features), features[0].shape[1], np.int64)
-    outputs = session.run(None, {features_input.name: np.stack(features), lengths_input.name: lengths})
+    outputs = session.run(None, _inputs(session, features))
     first: NDArray[np.float32] = outputs[0]
     return first
+
+
+def run_bound(session: onnxruntime.InferenceSession, features: Sequence[Features]) -> NDArray[np.float32]:
+    """The same as `run_encoder`, for sessions on a GPU.
+
+    Inputs go to its memory before the session is taken, so while another thread's batch runs, and only the output that
+    is wanted comes back.
+    """
+    binding = session.io_binding()
+    for name, values in _inputs(session, features).items():
+        binding.bind_cpu_input(name, values)
+    binding.bind_output(session.get_outputs()[0].name)
+    session.run_with_iobinding(binding)
+    first: NDArray[np.float32] = binding.copy_outputs_to_cpu()[0]
+    return first
+
+
+def batches_by_length(lengths: Sequence[int], size: int, padding: float) -> list[list[int]]:
+    """Indices of what goes through the encoder together: at most `size`, the longest at most 1 + `padding` times as
+    long as the shortest. Each index is in one batch.
+    """
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
+        room = batches and len(batches[-1]) < size
+        if room and lengths[index] <= lengths[batches[-1][0]] * (1 + padding):
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def _inputs(session: onnxruntime.InferenceSession, features: Sequence[Features]) -> dict[str, NDArray[np.generic]]:
+    features_input, lengths_input = sorted(session.get_inputs(), key=lambda value: -len(value.shape))
+    lengths = np.array([feature.shape[1] for feature in features], np.int64)
+    batch = np.zeros((len(features), features[0].shape[0], lengths.max()), np.float32)
+    for row, feature, length in zip(batch, features, lengths, strict=True):
+        row[:, :length] = feature
+    return {features_input.name: batch, lengths_input.name: lengths}

@@ -3,7 +3,8 @@
 Products quantise their input themselves, pointwise convolutions and the second subsampling convolution are products,
 attention, rotary embedding and SiLU are one operator each, and the half of the macaron is in the weights. A second of
 speech takes 36 ms of a core with s8 weights, in windows of 5 s and at full size; ONNX Runtime's own INT8 of the
-published graph takes 51, FP32 122 (AVX-512 with VNNI).
+published graph takes 51, FP32 122 (AVX-512 with VNNI). In FP16, for GPUs, all between input and output is FP16, but for
+the head of a CTC graph.
 
 Unlike the published export, the graph minds the lengths of a batch: what is behind an item's end does not reach it.
 """
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from molva.engines.gigaam.published import (
+    Array,
     Attention,
     Convolution,
     ConvolutionModule,
@@ -44,6 +46,7 @@ class _Writer:
     def __init__(self, encoder: PublishedEncoder, form: Format) -> None:
         self._encoder = encoder
         self._format = form
+        self._floats = TensorProto.FLOAT16 if form == "fp16" else TensorProto.FLOAT
         self._nodes: list[onnx.NodeProto] = []
         self._tensors: list[onnx.TensorProto] = []
         self._n_names = 0
@@ -52,9 +55,10 @@ class _Writer:
         encoder = self._encoder
         x = self._subsampled()
         self._rotary = [self._tensor(np.zeros(1, np.int64))]  # position of the first frame
-        self._rotary += [self._tensor(table) for table in (encoder.rotary.cosines, encoder.rotary.sines)]
+        self._rotary += [self._weight(table) for table in (encoder.rotary.cosines, encoder.rotary.sines)]
         for layer in encoder.layers():
             x = self._layer(layer, x)
+        x = self._cast(x, TensorProto.FLOAT)
         outputs = self._encoded(x) if encoder.head is None else [self._log_probs(encoder.head, x)]
         graph = helper.make_graph(
             self._nodes,
@@ -75,7 +79,8 @@ class _Writer:
         """Two convolutions of stride 2 over (batch, mels, features). Sets the masks of what follows."""
         encoder = self._encoder
         first, second = encoder.subsampling
-        x = self._op("Mul", encoder.features_input, self._mask(encoder.features_input, encoder.lengths_input, axis=2))
+        x = self._cast(encoder.features_input, self._floats)
+        x = self._op("Mul", x, self._mask(x, encoder.lengths_input, axis=2))
         x = self._op("Relu", self._convolved(first, x, stride=2))
         lengths = self._halved(encoder.lengths_input)
         x = self._op("Mul", x, self._mask(x, lengths, axis=2))
@@ -111,7 +116,7 @@ class _Writer:
         n = self._op("Squeeze", self._op("Shape", x, start=axis, end=axis + 1))
         frames = self._op("Range", self._tensor(np.array(0)), n, self._tensor(np.array(1)))
         inside = self._op("Less", frames, self._op("Unsqueeze", lengths, self._ints(1, 2)))
-        return self._op("Cast", inside, to=TensorProto.FLOAT)
+        return self._op("Cast", inside, to=self._floats)
 
     def _layer(self, layer: Layer, x: str) -> str:
         # SkipLayerNormalization does an addition and a norm at once, and takes five times as long as both.
@@ -142,7 +147,7 @@ class _Writer:
             node = helper.make_node(
                 "MultiHeadAttention", [*inputs, *mask], [output], name=output, domain=CONTRIB, num_heads=heads
             )
-            value = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
+            value = helper.make_tensor_value_info(output, self._floats, None)
             branches[branch] = helper.make_graph([node], output, [], [value])
         return self._op("If", self._padded, **branches)
 
@@ -174,9 +179,9 @@ class _Writer:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "n_frames", head.bias.size])
 
     def _product(self, linear: Linear, x: str) -> str:
-        bias = self._tensor(linear.bias)
-        if self._format == "fp32":
-            return self._op("Add", self._op("MatMul", x, self._tensor(linear.weight)), bias)
+        bias = self._weight(linear.bias)
+        if self._format == "fp32" or self._format == "fp16":
+            return self._op("Add", self._op("MatMul", x, self._weight(linear.weight)), bias)
         quantized = quantize(linear.weight, self._format)
         parts = (quantized.weight, quantized.scale, quantized.zero_point)
         return self._op("DynamicQuantizeMatMul", x, *map(self._tensor, parts), bias)
@@ -186,8 +191,8 @@ class _Writer:
         return self._op(
             "Conv",
             x,
-            self._tensor(convolution.weight),
-            self._tensor(convolution.bias),
+            self._weight(convolution.weight),
+            self._weight(convolution.bias),
             kernel_shape=kernel,
             strides=[stride] * len(kernel),
             pads=[size // 2 for size in kernel] * 2,
@@ -195,7 +200,7 @@ class _Writer:
         )
 
     def _normed(self, norm: Norm, x: str) -> str:
-        scale, shift = self._tensor(norm.scale), self._tensor(norm.shift)
+        scale, shift = self._weight(norm.scale), self._weight(norm.shift)
         return self._op("LayerNormalization", x, scale, shift, axis=-1, epsilon=norm.epsilon)
 
     def _silu(self, x: str) -> str:
@@ -206,6 +211,13 @@ class _Writer:
         domain = CONTRIB if kind in CONTRIB_OPERATORS else ""
         self._nodes.append(helper.make_node(kind, inputs, [output], name=output, domain=domain, **attributes))
         return output
+
+    def _cast(self, x: str, kind: int) -> str:
+        """From the input's and to the outputs' FP32, where the format computes in another."""
+        return x if self._floats == TensorProto.FLOAT else self._op("Cast", x, to=kind)
+
+    def _weight(self, values: Array) -> str:
+        return self._tensor(values.astype(np.float16) if self._floats == TensorProto.FLOAT16 else values)
 
     def _tensor(self, values: NDArray[Any]) -> str:
         name = self._name("weight")

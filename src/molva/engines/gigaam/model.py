@@ -1,7 +1,6 @@
 """The GigaAM engine: features -> encoder -> CTC or RNN-T -> text, tokens and words."""
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from molva.engines.base import EngineInfo, Hypothesis, Options, Token
 from molva.engines.files import read_object
 from molva.engines.gigaam.ctc import Emission, decode_ctc
-from molva.engines.gigaam.encoder import Encoder, run_encoder
+from molva.engines.gigaam.encoder import Encoder, batches_by_length, run_encoder
 from molva.engines.gigaam.features import HOP, SPECS, Features, FeatureSpec, log_mel
 from molva.engines.gigaam.rnnt import Transducer, read_joint, read_predictor
 from molva.engines.gigaam.vocabulary import Vocabulary, group_words, join_text, read_vocabulary
@@ -25,6 +24,8 @@ from molva.samples import SAMPLE_RATE, Samples
 from molva.transcript import UNDETERMINED
 
 BATCH_SIZE_ON_ACCELERATOR = 16
+PADDING = 0.2
+"""Of the shortest window of a batch, where the graph has a mask. Windows end in pauses, so few are of one length."""
 FRAMES_OF_TRIAL = 16
 
 
@@ -76,34 +77,29 @@ class GigaamEngine:
         self.info.check(options)
         features = [log_mel(window, self._spec) for window in batch]
         hypotheses: dict[int, Hypothesis] = {}
-        for indices in self._batches(features):
+        # The published encoder has no attention mask, so padding would change its result.
+        padding = 0.0 if self.info.equal_lengths else PADDING
+        for indices in batches_by_length([feature.shape[1] for feature in features], self.info.batch_size, padding):
             for index, frames in zip(indices, self._encode([features[i] for i in indices]), strict=True):
                 hypotheses[index] = self._hypothesis(self._emissions(frames), options)
         return [hypotheses[i] for i in range(len(batch))]
 
-    def _batches(self, features: Sequence[Features]) -> list[list[int]]:
-        """Indices of windows that go through the encoder together.
-
-        Equal lengths only: the published encoder has no attention mask, so padding would change the result.
-        """
-        by_length: dict[int, list[int]] = defaultdict(list)
-        for index, feature in enumerate(features):
-            by_length[feature.shape[1]].append(index)
-        size = self.info.batch_size
-        return [group[i : i + size] for group in by_length.values() for i in range(0, len(group), size)]
-
-    def _encode(self, features: Sequence[Features]) -> NDArray[np.float32]:
-        """Encoder frames (RNN-T) or log-probabilities (CTC), shape (batch, n_frames, n_encoder or n_tokens)."""
-        n_frames = features[0].shape[1]
-        if n_frames == 0:
-            return np.zeros((len(features), 0, len(self._vocabulary)), np.float32)
+    def _encode(self, features: Sequence[Features]) -> list[NDArray[np.float32]]:
+        """Encoder frames (RNN-T) or log-probabilities (CTC) of each, shape (n_frames, n_encoder or n_tokens)."""
+        lengths = [feature.shape[1] for feature in features]
+        if max(lengths) == 0:
+            return [np.zeros((0, len(self._vocabulary)), np.float32)] * len(features)
         try:
             frames = self._encoder.run(features)
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             raise InferenceError from error
         if frames.size and not np.isfinite(frames.max()):  # of what is not a number, the maximum is none either
             raise InferenceError("The encoder gave values that are no numbers: its weights are damaged.")
-        return frames if self._transducer is None else frames.transpose(0, 2, 1)
+        by_frame = frames if self._transducer is None else frames.transpose(0, 2, 1)
+        if min(lengths) == max(lengths):
+            return list(by_frame)
+        subsampling = self._config.subsampling_factor
+        return [row[: math.ceil(length / subsampling)] for row, length in zip(by_frame, lengths, strict=True)]
 
     def _emissions(self, frames: NDArray[np.float32]) -> list[Emission]:
         if len(frames) == 0:
@@ -147,7 +143,8 @@ def load_gigaam(
 ) -> GigaamEngine:
     """Load a model and check its files against each other.
 
-    `rebuilt`: the encoder is one of `rebuild`; such a one may take `threads` threads for a lone short window.
+    `rebuilt`: the encoder is one of `rebuild`; on a CPU such a one may take `threads` threads for a lone short window,
+    on an accelerator windows of other lengths beside it.
     Raises ModelFilesInvalid naming the file that does not fit, DeviceUnavailable for the device.
     """
     vocabulary = read_vocabulary(files.vocabulary)
@@ -158,12 +155,13 @@ def load_gigaam(
         transducer = Transducer(predictor, joint, vocabulary.blank, config.max_tokens_per_step)
         check_head(files.vocabulary, files.decoder, files.joint, vocabulary, transducer)
     # Of other graphs a second session would take the memory of the weights once more.
-    counts = [1, threads] if rebuilt and threads > 1 else [1]
+    packed = rebuilt and precision != "fp16"
+    counts = [1, threads] if packed and threads > 1 else [1]
     with ThreadPoolExecutor() as pool:
         sessions = list(
-            pool.map(lambda count: open_session(files.encoder, device, threads=count, as_saved=rebuilt), counts)
+            pool.map(lambda count: open_session(files.encoder, device, threads=count, as_saved=packed), counts)
         )
-    encoder = Encoder(*sessions)
+    encoder = Encoder(*sessions, bound=device == "cuda")
     check_encoder(files.encoder, sessions[0], vocabulary, transducer)
     info = EngineInfo(
         model=model,
@@ -176,7 +174,7 @@ def load_gigaam(
         device=device,
         punctuation=punctuation,
         batch_size=1 if device == "cpu" else BATCH_SIZE_ON_ACCELERATOR,
-        equal_lengths=True,
+        equal_lengths=not rebuilt,
         longest_wide_s=encoder.longest_wide_s,
     )
     return GigaamEngine(info, config, encoder, vocabulary, transducer)

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Format = Literal["fp32", "s8", "s7", "u8"]
+Format = Literal["fp32", "fp16", "s8", "s7", "u8"]
 """`s8`: 8 bits, for processors that add products in 32 bits. `s7`: 7 bits, right everywhere: x86 without VNNI adds
 pairs of u8*s8 products in 16 bits, which saturate with 8 (centred cosine to FP32 0.64). `u8`: 8 bits, right everywhere,
-and half as fast with VNNI."""
+and half as fast with VNNI. `fp16`: for GPUs, with arithmetic in FP16 too."""
 
 
 @dataclass(frozen=True)
