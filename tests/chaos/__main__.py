@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--short", action="store_true", help="some of the faults, in two minutes")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these faults")
-    parser.add_argument("--side-by-side", type=int, default=2, metavar="N", help="how many servers at once")
+    parser.add_argument("--side-by-side", type=int, default=3, metavar="N", help="how many servers at once")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the moments and of what is asked for")
     parser.add_argument("--json", type=Path, metavar="OUT", help="where to write the outcomes")
     parser.add_argument("--markdown", type=Path, metavar="OUT", help="where to write the table")
