@@ -1,5 +1,7 @@
 """Which session takes a window, and which windows go together."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -26,8 +28,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which sessions have run; they are names here."""
     names: list[str] = []
 
-    def run(session: Any, _: Any) -> Any:
-        names.append(session)
+    def run(session: Any, _: Any, shrinks: bool) -> Any:
+        names.append(f"{session}, shrinks" if shrinks else session)
         return None
 
     monkeypatch.setattr(encoder, "run_encoder", run)
@@ -51,7 +53,7 @@ def test_windows_side_by_side_take_a_core_each(monkeypatch: pytest.MonkeyPatch) 
     subject, first_runs, second_ran = both(), threading.Event(), threading.Event()
     taken: list[str] = []
 
-    def run(session: Any, _: Any) -> Any:
+    def run(session: Any, _: Any, shrinks: bool) -> Any:
         taken.append(session)
         if not first_runs.is_set():
             first_runs.set()
@@ -73,7 +75,7 @@ def test_a_failed_run_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = both()
     taken: list[str] = []
 
-    def fail(session: Any, _: Any) -> Any:
+    def fail(session: Any, _: Any, shrinks: bool) -> Any:
         taken.append(session)
         raise RuntimeError
 
@@ -89,6 +91,42 @@ def test_with_one_session_all_is_narrow(taken: list[str]) -> None:
     subject = Encoder(narrow)
     subject.run([SHORT])
     assert (taken, subject.longest_wide_s) == (["narrow"], 0)
+
+
+def test_each_session_shrinks_every_ten_seconds(taken: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    subject = both()
+    for now in (100.0, 109.9, 110.0, 110.1, 119.9, 120.0):  # noqa: B007 - the clock reads it
+        subject.run([SHORT])
+    subject.run([LONG])
+    subject.run([LONG])
+    assert taken == ["wide", "wide", "wide, shrinks", "wide", "wide", "wide, shrinks", "narrow, shrinks", "narrow"]
+
+
+def test_a_session_that_shrinks_holds_less(tiny_dir: Path) -> None:
+    """In a process of its own: what others have freed would be taken again."""
+    measure = """
+import sys
+from pathlib import Path
+import numpy as np
+from molva.engines.gigaam.encoder import run_encoder
+from molva.engines.onnx import open_session
+
+def held():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+session = open_session(Path(sys.argv[1]))
+run_encoder(session, [np.zeros((64, 2500), np.float32)])
+before = held()
+run_encoder(session, [np.zeros((64, 2500), np.float32)], shrinks=True)
+print(before - held())
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", measure, tiny_dir / "v3_rnnt_encoder.onnx"], capture_output=True, text=True, check=True
+    )
+    assert int(told.stdout) > 4_000, "KiB"
 
 
 @pytest.mark.parametrize("name", ["v3_rnnt_encoder.onnx", "v3_ctc.onnx"])

@@ -1,7 +1,9 @@
 """Runs encoder and CTC graphs, whatever their export calls their inputs: side by side, or one over all cores."""
 
 import threading
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime
@@ -13,6 +15,18 @@ from molva.samples import SAMPLE_RATE
 LONGEST_WIDE_S = 8.0
 """Longest window that may take all cores while it is the only one. Callers side by side get more out of the cores (26
 times real time of two cores, against 19 of one run over both), so what is long leaves them to the next callers."""
+
+SHRINK_EVERY_S = 10.0
+"""A session keeps what its largest runs took, so under mixed load its memory crept up for half an hour. Giving it back
+after each run would cost a small model 15 % of its time."""
+
+
+@dataclass
+class _Session:
+    """A session, and when a run of it is to give back the memory that it does not use."""
+
+    runs: onnxruntime.InferenceSession
+    shrinks_at: float
 
 
 class Encoder:
@@ -30,8 +44,9 @@ class Encoder:
         bound: bool = False,
     ) -> None:
         """`bound`: `run_bound` takes the place of `run_encoder`."""
-        self._narrow = narrow
-        self._wide = wide
+        first = time.monotonic() + SHRINK_EVERY_S
+        self._narrow = _Session(narrow, first)
+        self._wide = _Session(wide, first) if wide else None
         self._bound = bound
         self._lock = threading.Lock()
         self._running = 0
@@ -43,26 +58,34 @@ class Encoder:
 
     def run(self, features: Sequence[Features]) -> NDArray[np.float32]:
         """See `run_encoder`."""
+        seconds = sum(feature.shape[1] for feature in features) * HOP / SAMPLE_RATE
         with self._lock:
-            alone = self._running == 0
+            session = self._wide if self._wide and not self._running and seconds <= LONGEST_WIDE_S else self._narrow
+            now = time.monotonic()
+            if shrinks := now >= session.shrinks_at:
+                session.shrinks_at = now + SHRINK_EVERY_S
             self._running += 1
         try:
-            seconds = sum(feature.shape[1] for feature in features) * HOP / SAMPLE_RATE
-            session = self._wide if self._wide and alone and seconds <= LONGEST_WIDE_S else self._narrow
-            return run_bound(session, features) if self._bound else run_encoder(session, features)
+            return run_bound(session.runs, features) if self._bound else run_encoder(session.runs, features, shrinks)
         finally:
             with self._lock:
                 self._running -= 1
 
 
-def run_encoder(session: onnxruntime.InferenceSession, features: Sequence[Features]) -> NDArray[np.float32]:
+def run_encoder(
+    session: onnxruntime.InferenceSession, features: Sequence[Features], shrinks: bool = False
+) -> NDArray[np.float32]:
     """First output for a batch of features.
 
     That is (batch, n_encoder, n_frames) from an encoder, (batch, n_frames, n_tokens) from a CTC graph. The input
     with three axes takes the features, the other one their lengths. Shorter features are padded with zeros, which only
-    a graph with a mask minds; what it gives behind their ends means nothing. Raises what ONNX Runtime raises.
+    a graph with a mask minds; what it gives behind their ends means nothing. `shrinks`: a session on the CPU then gives
+    back what memory it does not use. Raises what ONNX Runtime raises.
     """
-    outputs = session.run(None, _inputs(session, features))
+    options = onnxruntime.RunOptions()
+    if shrinks:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    outputs = session.run(None, _inputs(session, features), options)
     first: NDArray[np.float32] = outputs[0]
     return first
 
