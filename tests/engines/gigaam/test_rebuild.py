@@ -88,7 +88,7 @@ def test_fp16_hears_the_same_to_the_token_in_batches_of_similar_lengths(
             ran.append([feature.shape[1] for feature in features])
             return super().run(features)
 
-    batching = load_gigaam_like(half, batch_size=4, encoder=Watched(half._encoder._narrow, bound=True))
+    batching = load_gigaam_like(half, batch_size=4, encoder=Watched(half._encoder._narrow.runs, bound=True))
     windows = [clip.samples for clip in CLIPS] + [clip.samples[:-8000] for clip in CLIPS]
     together = batching.transcribe(windows, Options())
     for window, hypothesis in zip(windows, together, strict=True):
