@@ -44,7 +44,7 @@ from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet
 from molva.runtime.gpu import Gpu, GpuPatience, read_gpu
 from molva.runtime.loading import load_engine, measure, prepare, rehearse, size_mb, warm_road
-from molva.runtime.memory import keep_heap_small, trim_now_and_then
+from molva.runtime.memory import keep_heap_small, pass_over_what_is_here, trim_now_and_then
 from molva.runtime.provision import AUTO, Hub, choose_model
 from molva.runtime.recognizer import Recognizer
 from molva.runtime.scheduler import Lane, Scheduler
@@ -382,6 +382,7 @@ class _Server:
             self._state.gpu = gpu
             self._state.introduce(recognizer)
             self._change_recognizer()  # it was put together by the settings of a moment ago
+            pass_over_what_is_here()  # before the model, which may go
             if self._state.load_at_start:
                 with suppress(ModelNotReady):  # somebody would not wait for the GPU, and has unloaded it
                     (await recognizer.lease()).release()

@@ -41,6 +41,31 @@ else:
 print(full - held() > 40)
 """
 
+CYCLES = """
+import gc, sys, time, weakref
+from molva.runtime.memory import pass_over_what_is_here, trim_now_and_then
+
+class Node:
+    def __init__(self):
+        self.itself = self
+
+gc.disable()  # as good as what Python does while there is little
+early = Node()
+pass_over_what_is_here()
+late = Node()
+watched = [weakref.ref(early), weakref.ref(late)]
+del early, late
+trim_now_and_then(0.01)
+while watched[1]() is not None:
+    time.sleep(0.01)
+print(watched[0]() is not None)
+"""
+
+
+def test_what_only_cycles_hold_goes_unless_it_is_passed_over() -> None:
+    ended = subprocess.run([sys.executable, "-c", CYCLES], capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout.strip() == "True"
+
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's malloc that learns")
 @pytest.mark.parametrize(("heap", "is_in_heap"), [("as it is", "True"), ("small", "False")])
