@@ -9,13 +9,14 @@ import pytest
 WHERE = """
 import sys
 import numpy as np
-from molva.runtime.memory import MAPPED_FROM, keep_heap_small
+from molva.runtime.memory import keep_heap_small
 
+LARGE = 1 << 20  # more than there is room for between what was imported
 if sys.argv[1] == "small":
     keep_heap_small()
 for _ in range(3):
-    np.ones(4 * MAPPED_FROM, np.uint8)  # freed at once: by it glibc learns that such blocks come and go
-block = np.ones(2 * MAPPED_FROM, np.uint8)
+    np.ones(4 * LARGE, np.uint8)  # freed at once: by it glibc learns that such blocks come and go
+block = np.ones(2 * LARGE, np.uint8)
 heap = [line.split()[0].split("-") for line in open("/proc/self/maps") if line.rstrip().endswith("[heap]")]
 print(any(int(start, 16) <= block.ctypes.data < int(end, 16) for start, end in heap))
 """
