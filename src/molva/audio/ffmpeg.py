@@ -8,7 +8,8 @@ import ctypes
 import io
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import BinaryIO, cast
 
 import av
@@ -148,12 +149,15 @@ class Track:
         errors = 0
         while errors < _MAX_READ_ERRORS:
             try:
-                for packet in self._container.demux(self._stream):
-                    self._input.refill()
-                    # An empty packet would tell the decoder that the end has come.
-                    if packet.size:
-                        errors = 0
-                        yield packet
+                # One of PyAV's that is left in the middle loses some memory for good, unless it is closed.
+                found = self._container.demux(self._stream)
+                with closing(cast("Generator[Packet[AudioStream]]", found)) as packets:
+                    for packet in packets:
+                        self._input.refill()
+                        # An empty packet would tell the decoder that the end has come.
+                        if packet.size:
+                            errors = 0
+                            yield packet
             except av.FFmpegError:
                 self.damaged = True
                 errors += 1
