@@ -473,7 +473,7 @@ def test_a_draining_server_hands_back_ends_streams_and_takes_what_is_on_its_way(
         gate = Gate()
         async with house(tmp_path, gate.engine) as server:
             job = await server.submit()
-            await until(lambda: server.store.get(job.id).windows_planned)
+            await asyncio.to_thread(gate.begun.acquire)
             watching = asyncio.create_task(server.end_of(job.id))
             server.jobs.drain()
             assert (await watching).status == Status.RUNNING

@@ -169,14 +169,14 @@ def load(directory: Path, *, model: str, variant: str, device: str = "cpu", work
     Raises ModelError without faster-whisper, ModelFilesInvalid naming the file, DeviceUnavailable for the device.
     """
     prepare(device)
-    from faster_whisper import WhisperModel
+    from molva.engines.whisper_model import MendedWhisperModel
 
     check_files(directory)
     vocabulary = read_vocabulary(directory / "tokenizer.json")
     with reading(directory / "tokenizer.json", "spells its tokens otherwise than Whisper"):
         spelled = text_tokens(vocabulary)
     try:
-        whisper = WhisperModel(
+        whisper = MendedWhisperModel(
             str(directory),
             device=device,
             compute_type=COMPUTE_TYPES[device],
