@@ -183,8 +183,13 @@ def measure(folder: Path, rounds: int) -> list[Share]:
     ]
 
 
+def kind_of(precision: str) -> Kind:
+    """What the encoder's products multiply."""
+    return "u8u8" if precision == "u8" else "u8s8"
+
+
 def _share(folder: Path, precision: str, rounds: int, *, judged: bool) -> Share:
-    kind: Kind = "u8u8" if precision == "u8" else "u8s8"
+    kind = kind_of(precision)
     measurement = Measurement(_encoder(folder, precision), Sizes(), WINDOW_S, threads=1)
     for _ in range(rounds):
         measurement.round()
@@ -226,13 +231,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     arguments = parser.parse_args()
     graph = _encoder(arguments.model_dir, arguments.precision)
-    form: Kind = "u8u8" if arguments.precision == "u8" else "u8s8"
+    kind = kind_of(arguments.precision)
     for threads in dict.fromkeys((1, usable_cores())):
         measurement = Measurement(graph, Sizes(), arguments.seconds, threads)
         for _ in range(arguments.rounds):
             measurement.round()
-        peaks = ", ".join(f"{kind} {measurement.peak(kind) / 1e9:.0f}" for kind in KINDS)
-        least, taken = measurement.least_s(form), measurement.encoder_s
+        peaks = ", ".join(f"{each} {measurement.peak(each) / 1e9:.0f}" for each in KINDS)
+        least, taken = measurement.least_s(kind), measurement.encoder_s
         print(f"{threads} threads: peak in 10^9 operations a second: {peaks}")
         print(
             f"    encoder, {arguments.seconds:g} s of audio: {taken * 1e3:.0f} ms; products alone {least * 1e3:.0f} ms"

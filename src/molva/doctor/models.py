@@ -7,6 +7,7 @@ from rich.filesize import decimal
 from molva.doctor.finding import Finding, ok, problem, warning
 from molva.engines.cpu import usable_cores
 from molva.engines.gigaam.rebuild import find_rebuilt
+from molva.engines.gigaam.weights import Format
 from molva.errors import DiarizationUnavailable, ModelError
 from molva.models import packages
 from molva.models.catalog import DEFAULT_MODEL, SPEAKERS, ModelSpec, find
@@ -25,8 +26,7 @@ from molva.runtime.loading import (
 from molva.runtime.provision import AUTO, choose_here
 from molva.runtime.speakers import Speakers
 
-SHARES = {"fp32": 1.0, "fp16": 0.5}
-INT8_SHARE = 0.26
+SHARES: dict[Format, float] = {"fp32": 1.0, "fp16": 0.5, "s8": 0.26, "s7": 0.26, "u8": 0.26}
 """What weights take of the FP32 encoder's size."""
 
 
@@ -124,7 +124,7 @@ def weights_bytes(spec: ModelSpec, model: InstalledModel | None, *, device: str,
         return spec.size_bytes or 0
     total = size_mb(model) * 2**20
     if spec.family == "gigaam" and (full := fp32_encoder(model)).exists():
-        share = SHARES.get(wanted_format(model, device=device, precision=precision), INT8_SHARE)
+        share = SHARES[wanted_format(model, device=device, precision=precision)]
         total -= round(full.stat().st_size * (1 - share))
     return total
 

@@ -11,8 +11,8 @@ from molva.errors import DeviceUnavailable
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}
 
 OPTIONS = {
-    # Its default tries all algorithms of a convolution for each new length, which takes longer than the window; and
-    # takes memory in steps that double.
+    # By its documentation: the default of the first tries all algorithms of a convolution for each new length of the
+    # input, and each window has one of its own; that of the second takes memory in steps that double.
     "cuda": {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
 }
 HOW_TO_GET = {

@@ -93,8 +93,7 @@ def run_encoder(
 def run_bound(session: onnxruntime.InferenceSession, features: Sequence[Features]) -> NDArray[np.float32]:
     """The same as `run_encoder`, for sessions on a GPU.
 
-    Inputs go to its memory before the session is taken, so while another thread's batch runs, and only the output that
-    is wanted comes back.
+    Inputs are in its memory before the run begins, and only the output that is wanted comes back.
     """
     binding = session.io_binding()
     for name, values in _inputs(session, features).items():
