@@ -44,7 +44,12 @@ from molva.runtime.admission import Admission
 from molva.runtime.fleet import Fleet
 from molva.runtime.gpu import Gpu, GpuPatience, read_gpu
 from molva.runtime.loading import load_engine, measure, prepare, rehearse, size_mb, warm_road
-from molva.runtime.memory import keep_heap_small, pass_over_what_is_here, trim_now_and_then
+from molva.runtime.memory import (
+    keep_heap_small,
+    keep_room_for_large_blocks,
+    pass_over_what_is_here,
+    trim_now_and_then,
+)
 from molva.runtime.provision import AUTO, Hub, choose_model
 from molva.runtime.recognizer import Recognizer
 from molva.runtime.scheduler import Lane, Scheduler
@@ -350,6 +355,8 @@ class _Server:
         def load(name: str) -> Lane:
             """Blocking; raises ModelError. A model that somebody asks for is never downloaded."""
             model = self._state.store.require(find(name))
+            if model.spec.family == "whisper":
+                keep_room_for_large_blocks()
             # What was chosen at start stays: to find out once more that no INT8 can be made takes minutes.
             precision = expected.precision if name == expected.model else settings.precision
             engine = load_engine(model, device=settings.device, precision=precision, workers=scheduler.workers)

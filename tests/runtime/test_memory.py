@@ -9,11 +9,13 @@ import pytest
 WHERE = """
 import sys
 import numpy as np
-from molva.runtime.memory import keep_heap_small
+from molva.runtime.memory import keep_heap_small, keep_room_for_large_blocks
 
 LARGE = 1 << 20  # more than there is room for between what was imported
-if sys.argv[1] == "small":
+if sys.argv[1] != "as it is":
     keep_heap_small()
+if sys.argv[1] == "roomy":
+    keep_room_for_large_blocks()
 for _ in range(3):
     np.ones(4 * LARGE, np.uint8)  # freed at once: by it glibc learns that such blocks come and go
 block = np.ones(2 * LARGE, np.uint8)
@@ -69,7 +71,7 @@ def test_what_only_cycles_hold_goes_unless_it_is_passed_over() -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's malloc that learns")
-@pytest.mark.parametrize(("heap", "is_in_heap"), [("as it is", "True"), ("small", "False")])
+@pytest.mark.parametrize(("heap", "is_in_heap"), [("as it is", "True"), ("small", "False"), ("roomy", "True")])
 def test_large_blocks_lie_outside_of_the_heap_whatever_was_freed_before(heap: str, is_in_heap: str) -> None:
     ended = subprocess.run([sys.executable, "-c", WHERE, heap], capture_output=True, text=True, check=True, timeout=60)
     assert ended.stdout.strip() == is_in_heap
