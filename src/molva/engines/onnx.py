@@ -1,5 +1,7 @@
 """ONNX Runtime sessions: on the asked device or not at all, with as many threads as asked."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import onnxruntime
@@ -30,15 +32,17 @@ def open_session(
     Raises DeviceUnavailable where this build of ONNX Runtime or this machine lacks the device, ModelFilesInvalid
     where the file is no loadable graph, or one that molva does not trust.
     """
-    provider = find_provider(device)
     inspect(path, packed=as_saved)
-    options = _options(threads)
-    if as_saved:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = _open(path, options, {provider: OPTIONS.get(device, {}), PROVIDERS["cpu"]: {}})
-    if session.get_providers()[0] != provider:  # it falls back to the CPU without an error
-        raise DeviceUnavailable(f"'{device}' was found but could not be started. {HOW_TO_GET[device]}")
-    return session
+    return _start(path, device, threads, as_saved)
+
+
+def open_sessions(
+    path: Path, device: str, *, threads: Sequence[int], as_saved: bool = False
+) -> list[onnxruntime.InferenceSession]:
+    """A session of one graph for each number of threads, opened side by side. Otherwise as `open_session`."""
+    inspect(path, packed=as_saved)
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda count: _start(path, device, count, as_saved), threads))
 
 
 def save_packed(source: Path, target: Path, weights: str) -> None:
@@ -52,6 +56,17 @@ def save_packed(source: Path, target: Path, weights: str) -> None:
     options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
     options.add_session_config_entry("session.save_external_prepacked_constant_initializers", "1")
     _open(source, options, {PROVIDERS["cpu"]: {}})
+
+
+def _start(path: Path, device: str, threads: int, as_saved: bool) -> onnxruntime.InferenceSession:
+    provider = find_provider(device)
+    options = _options(threads)
+    if as_saved:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = _open(path, options, {provider: OPTIONS.get(device, {}), PROVIDERS["cpu"]: {}})
+    if session.get_providers()[0] != provider:  # it falls back to the CPU without an error
+        raise DeviceUnavailable(f"'{device}' was found but could not be started. {HOW_TO_GET[device]}")
+    return session
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:

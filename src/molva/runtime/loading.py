@@ -33,6 +33,9 @@ from molva.speech.vad import VadModel, VadStream
 
 log = logging.getLogger(__name__)
 
+TRIAL_S = 1
+"""Of speech, by which GigaAM is tried once it is loaded. Five would take a sixth of the load at full size."""
+
 
 def warm_road(vad: VadModel) -> None:
     """Run once what every engine needs around it: decoding, resampling, voice activity, features.
@@ -66,7 +69,7 @@ def load_engine(model: InstalledModel, *, device: str, precision: str, workers: 
     spec = model.spec
     if spec.family == "whisper":
         engine = whisper.load(model.directory, model=spec.name, variant=spec.variant, device=device, workers=workers)
-        _try(engine, "model.bin")
+        _try(engine, "model.bin", sample_speech())
         return engine
     encoder = choose_encoder(model, device=device, precision=precision)
     if encoder.saturates:
@@ -97,14 +100,14 @@ def _load_gigaam(model: InstalledModel, encoder: "EncoderChoice", *, device: str
         rebuilt=encoder.is_rebuilt,
         threads=min(workers, usable_cores()),
     )
-    _try(engine, encoder.path.name)
+    _try(engine, encoder.path.name, sample_speech()[: TRIAL_S * SAMPLE_RATE])
     return engine
 
 
-def _try(engine: Engine, file_name: str) -> None:
+def _try(engine: Engine, file_name: str, speech: Samples) -> None:
     """Run an engine once, which warms it up. Raises ModelFilesInvalid where that fails."""
     try:
-        engine.transcribe([sample_speech()], Options())
+        engine.transcribe([speech], Options())
     except InferenceError as error:
         raise ModelFilesInvalid(file_name, f"fails at real speech: {error}") from error
 

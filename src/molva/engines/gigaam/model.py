@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -18,7 +17,7 @@ from molva.engines.gigaam.encoder import Encoder, batches_by_length, run_encoder
 from molva.engines.gigaam.features import HOP, SPECS, Features, FeatureSpec, log_mel
 from molva.engines.gigaam.rnnt import Transducer, read_joint, read_predictor
 from molva.engines.gigaam.vocabulary import Vocabulary, group_words, join_text, read_vocabulary
-from molva.engines.onnx import open_session
+from molva.engines.onnx import open_sessions
 from molva.errors import InferenceError, ModelFilesInvalid
 from molva.samples import SAMPLE_RATE, Samples
 from molva.transcript import UNDETERMINED
@@ -157,10 +156,7 @@ def load_gigaam(
     # Of other graphs a second session would take the memory of the weights once more.
     packed = rebuilt and precision != "fp16"
     counts = [1, threads] if packed and threads > 1 else [1]
-    with ThreadPoolExecutor() as pool:
-        sessions = list(
-            pool.map(lambda count: open_session(files.encoder, device, threads=count, as_saved=packed), counts)
-        )
+    sessions = open_sessions(files.encoder, device, threads=counts, as_saved=packed)
     encoder = Encoder(*sessions, bound=device == "cuda")
     check_encoder(files.encoder, sessions[0], vocabulary, transducer)
     info = EngineInfo(
