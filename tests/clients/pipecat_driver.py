@@ -11,6 +11,7 @@ import sys
 import wave
 from typing import Any
 
+from pipecat.audio.utils import create_stream_resampler
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADParams
 from pipecat.frames.frames import (
@@ -63,7 +64,7 @@ def realtime(base_url: str, api_key: str) -> list[Any]:
         api_key=api_key,
         settings=OpenAIRealtimeSTTService.Settings(language=Language.RU),
     )
-    return [VADProcessor(vad_analyzer=SileroVADAnalyzer(params=VADParams(stop_secs=0.8))), stt]
+    return [VADProcessor(vad_analyzer=SileroVADAnalyzer(params=VADParams(stop_secs=0.8))), steadied(stt)]
 
 
 def realtime_server_vad(base_url: str, api_key: str) -> list[Any]:
@@ -74,7 +75,16 @@ def realtime_server_vad(base_url: str, api_key: str) -> list[Any]:
         turn_detection={"type": "server_vad"},
         settings=OpenAIRealtimeSTTService.Settings(model="gpt-transcribe", language=Language.RU),
     )
-    return [stt]
+    return [steadied(stt)]
+
+
+def steadied(stt: OpenAIRealtimeSTTService) -> OpenAIRealtimeSTTService:
+    """One that sends the same sound on a slow machine, too.
+
+    By itself its resampler drops what it holds where no sound has come for 0.2 s, and the words may be others then.
+    """
+    stt._resampler = create_stream_resampler(clear_after_secs=None)
+    return stt
 
 
 UPLOADS = (segmented, probabilities)
