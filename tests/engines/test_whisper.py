@@ -359,7 +359,7 @@ def test_no_speech_gives_no_text_and_no_language(engine: WhisperEngine, sound: C
     assert engine.transcribe([sound()], Options("ru")) == [Hypothesis("", (), (), "ru")]
 
 
-@pytest.mark.parametrize("length_s", [0.01, 0.02, 1.0])
+@pytest.mark.parametrize("length_s", [0.01, 1.0])
 def test_a_fragment_gives_little(engine: WhisperEngine, speech: Samples, length_s: float) -> None:
     middle = SAMPLE_RATE
     [hypothesis] = engine.transcribe([speech[middle : middle + round(length_s * SAMPLE_RATE)]], Options("ru"))
